@@ -1,0 +1,243 @@
+//! The one door to the git executable: scrubbed environment, one error shape.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::{Error, Result};
+
+/// The oldest git that has what we use (`git rev-list --stdin-packs`, `worktree add --lock --reason`).
+const MINIMUM: (u32, u32) = (2, 34);
+
+/// Variables that git sets for its children and that tie them to one repository; see
+/// `git rev-parse --local-env-vars`. Configuration given by `git -c` is left: it is the user's.
+const LOCAL_VARIABLES: &[&str] = &[
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REFLOG_ACTION",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// A git executable that was found and is new enough.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: PathBuf,
+}
+
+impl Git {
+    /// Finds git on the PATH and checks its version.
+    ///
+    /// A version that was good once is remembered in `memo`, under the executable's identity, so that a child
+    /// process is saved; without a directory to write to it is asked each time.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`] names the minimum and what was found.
+    pub fn find(memo: &Path) -> Result<Git> {
+        let program = which::which("git").map_err(|_| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            Error::NoGit(format!(
+                "and there is no git in PATH ({})",
+                path.to_string_lossy()
+            ))
+        })?;
+        let identity = identity(&program);
+        if std::fs::read(memo).is_ok_and(|known| known == identity) {
+            return Ok(Git { program });
+        }
+        let output = Command::new(&program)
+            .arg("version")
+            .output()
+            .map_err(|e| Error::NoGit(format!("and {} can't be run: {e}", program.display())))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text
+            .trim()
+            .strip_prefix("git version ")
+            .unwrap_or(text.trim())
+            .to_owned();
+        match parse_version(&version) {
+            Some(found) if found >= MINIMUM => {}
+            _ => return Err(Error::NoGit(format!("and {} is '{version}'", program.display()))),
+        }
+        if memo.parent().is_some_and(Path::is_dir) {
+            // A memo that can't be written costs the next command a child, nothing else.
+            let _ = std::fs::write(memo, identity);
+        }
+        Ok(Git { program })
+    }
+
+    /// A git command to be run in `dir`.
+    pub fn at(&self, dir: &Path) -> Cmd {
+        let mut command = Command::new(&self.program);
+        scrub(&mut command);
+        command.current_dir(dir).stdin(Stdio::null());
+        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+        Cmd {
+            command,
+            verb: String::new(),
+            input: None,
+        }
+    }
+}
+
+/// Removes git's own variables from a child's environment.
+pub fn scrub(command: &mut Command) {
+    for name in LOCAL_VARIABLES {
+        command.env_remove(name);
+    }
+}
+
+/// Whether a variable is one of those that git sets for its children, and so must not reach a worker.
+pub fn is_local_variable(name: &OsStr) -> bool {
+    LOCAL_VARIABLES.iter().any(|local| name == OsStr::new(local))
+}
+
+fn identity(program: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    let mut known = program.as_os_str().as_bytes().to_vec();
+    if let Ok(meta) = std::fs::metadata(program) {
+        known.extend_from_slice(format!("\0{} {} {}", meta.len(), meta.mtime(), meta.ino()).as_bytes());
+    }
+    known
+}
+
+fn parse_version(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split(['.', ' ', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// One git command.
+pub struct Cmd {
+    command: Command,
+    verb: String,
+    input: Option<Vec<u8>>,
+}
+
+impl Cmd {
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
+        let arg = arg.as_ref();
+        if self.verb.is_empty() && !arg.as_encoded_bytes().starts_with(b"-") && !self.after_option() {
+            self.verb = arg.to_string_lossy().into_owned();
+        }
+        self.command.arg(arg);
+        self
+    }
+
+    /// Whether the last argument was `-c`, whose value is not a subcommand.
+    fn after_option(&self) -> bool {
+        self.command.get_args().last().is_some_and(|last| last == "-c")
+    }
+
+    /// Adds several arguments.
+    pub fn args<I>(self, args: I) -> Cmd
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        args.into_iter().fold(self, Cmd::arg)
+    }
+
+    /// Sets a variable in the child's environment.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Cmd {
+        self.command.env(name, value.into());
+        self
+    }
+
+    /// Feeds the child's standard input.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Cmd {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Lets the child hold `lock` too, so that nobody runs beside it should we die first.
+    pub fn holding(mut self, lock: BorrowedFd<'_>) -> Cmd {
+        let fd: RawFd = lock.as_raw_fd();
+        // SAFETY: fcntl is async-signal-safe, and the descriptor is open in the child, which is a copy of us.
+        unsafe {
+            self.command.pre_exec(move || {
+                let lock = BorrowedFd::borrow_raw(fd);
+                rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty())?;
+                Ok(())
+            });
+        }
+        self
+    }
+
+    /// Runs to the end, whatever the exit code.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if git could not be started or talked to.
+    pub fn output(mut self) -> Result<Output> {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let what = format!("git {}", self.verb);
+        let Some(input) = self.input.take() else {
+            return self.command.output().map_err(Error::io(what));
+        };
+        self.command.stdin(Stdio::piped());
+        let mut child = self.command.spawn().map_err(Error::io(what.clone()))?;
+        let mut stdin = child.stdin.take();
+        // A thread feeds the child, since it may answer before it has read everything.
+        let feeder = std::thread::spawn(move || match stdin.as_mut() {
+            Some(pipe) => pipe.write_all(&input),
+            None => Ok(()),
+        });
+        let output = child.wait_with_output().map_err(Error::io(what))?;
+        // A child that ends before it read all has said why on stderr; its exit code tells.
+        let _ = feeder.join();
+        Ok(output)
+    }
+
+    /// Runs to the end and returns stdout.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with what git said, unless it exits with 0.
+    pub fn run(self) -> Result<Vec<u8>> {
+        let verb = self.verb.clone();
+        let output = self.output()?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(refused(verb, &output))
+    }
+}
+
+/// The error for a git child that ended with something else than success.
+pub fn refused(verb: String, output: &Output) -> Error {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let message: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix("fatal: ")
+                .or_else(|| line.strip_prefix("error: "))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("hint:"))
+        .collect();
+    let message = if message.is_empty() {
+        output.status.to_string()
+    } else {
+        message.join("; ")
+    };
+    Error::Command {
+        verb,
+        code: output.status.code(),
+        message,
+    }
+}

@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+
+/// The result of anything in this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong between us and git.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no repository at or above the directory.
+    #[error("not a git repository (or any of the parent directories): {}", .0.display())]
+    NotARepository(PathBuf),
+    /// The repository belongs to another user and isn't in `safe.directory`.
+    #[error("detected dubious ownership in repository at '{}'", .0.display())]
+    DubiousOwnership(PathBuf),
+    /// No git executable, or one that is too old or doesn't answer.
+    #[error("git 2.34 or later is needed, {0}")]
+    NoGit(String),
+    /// A git child ended with something else than success.
+    #[error("git {verb}: {message}")]
+    Command {
+        /// The subcommand that was run.
+        verb: String,
+        /// Its exit code; absent if a signal ended it.
+        code: Option<i32>,
+        /// What it said on stderr, without `fatal:` and `error:`.
+        message: String,
+    },
+    /// A revision that names nothing here.
+    #[error("'{0}' is not a commit in this repository")]
+    NoSuchCommit(String),
+    /// A reference is locked by another program and stays so.
+    #[error("cannot lock '{name}': '{}' exists", .path.display())]
+    Locked {
+        /// The reference.
+        name: String,
+        /// The lock file that stands in the way.
+        path: PathBuf,
+    },
+    /// A reference of that name can't exist beside another one, like `a` beside `a/b`.
+    #[error("cannot create '{0}': another reference is in the way")]
+    RefConflict(String),
+    /// The file system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// gix said no.
+    #[error("{what}: {source}")]
+    Gix {
+        /// What was being done.
+        what: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Data in the repository is not what it should be.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+
+    /// Wraps an error of gix with what was being done.
+    pub fn gix<E>(what: impl Into<String>) -> impl FnOnce(E) -> Error
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let what = what.into();
+        move |source| Error::Gix {
+            what,
+            source: source.into(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What git-session knows of git, and nothing of sessions.
+//!
+//! [`Repo`] is an opened repository: gix for everything it does well in process, and [`command`], the one door to
+//! the git executable, for the rest. References go through [`refs::Refs`], one interface over both formats.
+
+pub mod command;
+mod error;
+pub mod repo;
+
+pub use error::{Error, Result};
+pub use repo::{RefFormat, Repo};

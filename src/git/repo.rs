@@ -1,0 +1,207 @@
+//! An opened repository.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use gix::bstr::BStr;
+
+use super::command::{Cmd, Git};
+use super::{Error, Result};
+
+/// How a repository keeps its references (`extensions.refStorage`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefFormat {
+    /// Loose files and `packed-refs`.
+    Files,
+    /// The binary format, which gix neither reads nor writes.
+    Reftable,
+}
+
+/// An opened repository.
+pub struct Repo {
+    gix: gix::Repository,
+    common_dir: PathBuf,
+    ref_format: RefFormat,
+    git: OnceCell<Git>,
+}
+
+impl Repo {
+    /// Opens the repository that git would use in `dir`, honouring `GIT_DIR` and its kin.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`], [`Error::DubiousOwnership`], or what gix says of a broken one.
+    pub fn discover(dir: &Path) -> Result<Repo> {
+        let options = || gix::open::Options::default().bail_if_untrusted(true);
+        let trust = gix::sec::trust::Mapping {
+            full: options(),
+            reduced: options(),
+        };
+        let upwards = gix::discover::upwards::Options {
+            match_ceiling_dir_or_error: false,
+            ..Default::default()
+        };
+        let gix = gix::ThreadSafeRepository::discover_with_environment_overrides_opts(dir, upwards, trust)
+            .map_err(|source| discovery_error(dir, source))?;
+        Self::from_gix(gix.to_thread_local())
+    }
+
+    /// Opens the repository whose git directory, or worktree, is `path`.
+    ///
+    /// # Errors
+    /// As [`Repo::discover`].
+    pub fn open(path: &Path) -> Result<Repo> {
+        let gix = gix::open_opts(path, gix::open::Options::default().bail_if_untrusted(true))
+            .map_err(|source| discovery_error(path, source))?;
+        Self::from_gix(gix)
+    }
+
+    fn from_gix(mut gix: gix::Repository) -> Result<Repo> {
+        // The environment may point at another index; ours is always the worktree's own.
+        gix.object_cache_size_if_unset(0);
+        let common_dir = gix
+            .common_dir()
+            .canonicalize()
+            .map_err(Error::io(format!("'{}'", gix.common_dir().display())))?;
+        let reftable = gix
+            .config_snapshot()
+            .string("extensions.refStorage")
+            .is_some_and(|format| format == BStr::new("reftable"));
+        let ref_format = if reftable {
+            RefFormat::Reftable
+        } else {
+            RefFormat::Files
+        };
+        Ok(Repo {
+            gix,
+            common_dir,
+            ref_format,
+            git: OnceCell::new(),
+        })
+    }
+
+    /// The repository as gix knows it.
+    pub fn gix(&self) -> &gix::Repository {
+        &self.gix
+    }
+
+    /// The git directory that all worktrees share, absolute and without symbolic links.
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
+    /// The worktree we are in; none in a bare repository or inside a git directory.
+    pub fn workdir(&self) -> Option<&Path> {
+        self.gix.workdir()
+    }
+
+    /// The directory that people call the repository: the main worktree, or the bare directory itself.
+    pub fn main_dir(&self) -> PathBuf {
+        match (self.common_dir.file_name(), self.common_dir.parent()) {
+            (Some(name), Some(parent)) if name == ".git" => parent.to_owned(),
+            _ => self.common_dir.clone(),
+        }
+    }
+
+    /// The hash that names this repository's objects.
+    pub fn object_hash(&self) -> gix::hash::Kind {
+        self.gix.object_hash()
+    }
+
+    /// The format that the references are kept in.
+    pub fn ref_format(&self) -> RefFormat {
+        self.ref_format
+    }
+
+    /// A directory of ours in the common git directory, for what is local to this clone.
+    pub fn local_dir(&self) -> PathBuf {
+        self.common_dir.join("session")
+    }
+
+    /// A git command that runs in this repository's common git directory.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn git(&self) -> Result<Cmd> {
+        Ok(self
+            .executable()?
+            .at(&self.common_dir)
+            .arg("--git-dir")
+            .arg(&self.common_dir))
+    }
+
+    /// A git command that runs in a worktree, as a user's would.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn git_in(&self, worktree: &Path) -> Result<Cmd> {
+        Ok(self.executable()?.at(worktree))
+    }
+
+    fn executable(&self) -> Result<&Git> {
+        if let Some(git) = self.git.get() {
+            return Ok(git);
+        }
+        let git = Git::find(&self.local_dir().join("cache").join("git"))?;
+        Ok(self.git.get_or_init(|| git))
+    }
+
+    /// A configuration value as git would give it.
+    pub fn config(&self, key: &str) -> Option<String> {
+        self.gix
+            .config_snapshot()
+            .string(key)
+            .map(|value| value.to_string())
+    }
+
+    /// A configuration value as a boolean; absent or unreadable is `None`.
+    pub fn config_bool(&self, key: &str) -> Option<bool> {
+        self.gix.config_snapshot().boolean(key)
+    }
+
+    /// Resolves a revision to a commit.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCommit`].
+    pub fn resolve_commit(&self, revision: &str) -> Result<ObjectId> {
+        let unknown = || Error::NoSuchCommit(revision.to_owned());
+        if self.ref_format() == RefFormat::Reftable {
+            let dir = self.workdir().unwrap_or(&self.common_dir).to_owned();
+            let output = self
+                .git_in(&dir)?
+                .args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
+                .arg(format!("{revision}^{{commit}}"))
+                .output()?;
+            return parse_oid(output.stdout.trim_ascii()).ok_or_else(unknown);
+        }
+        let object = self
+            .gix
+            .rev_parse_single(BStr::new(revision))
+            .map_err(|_| unknown())?;
+        let commit = object
+            .object()
+            .and_then(|o| o.peel_to_kind(gix::object::Kind::Commit))
+            .map_err(|_| unknown())?;
+        Ok(commit.id)
+    }
+}
+
+/// Reads an object id in hexadecimal.
+pub fn parse_oid(hex: &[u8]) -> Option<ObjectId> {
+    ObjectId::from_hex(hex).ok()
+}
+
+fn discovery_error(dir: &Path, source: gix::Error) -> Error {
+    // gix has one error type; what git calls "dubious ownership" and "not a repository" is told by its text.
+    let text = format!("{source:?} {source}");
+    if text.contains("considered unsafe") {
+        return Error::DubiousOwnership(dir.to_owned());
+    }
+    if text.contains("Could not find a git repository in") {
+        return Error::NotARepository(dir.to_owned());
+    }
+    Error::Gix {
+        what: format!("'{}'", dir.display()),
+        source: source.into(),
+    }
+}

@@ -1,0 +1,94 @@
+//! Holds a job still, and lets it go on.
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    handle::{Sent, open},
+    identity::ProcessId,
+    platform::PlatformError,
+    scan::{Process, Target, scan},
+    signal::Signal,
+};
+
+/// How long a freeze may take before what still moves is given back as such.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one attempt goes on before it is undone for a moment and begun again.
+const ATTEMPT: Duration = Duration::from_millis(250);
+/// The pauses between two looks.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// What a freeze has done.
+#[derive(Debug, Clone, Default)]
+pub struct Frozen {
+    /// What was stopped by it; what had been stopped before is not among them.
+    pub stopped: Vec<Process>,
+    /// What can't be held: stuck in the kernel, or not ours to signal. Empty means that nothing moves.
+    pub moving: Vec<Process>,
+}
+
+/// Stops every process of a job, and returns when two looks in a row find none that moves.
+///
+/// Takes up to five seconds. On an error, as when some are still moving, the caller decides whether to
+/// [`thaw`]. Errors only where the table of processes can't be read.
+pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
+    let start = Instant::now();
+    let mut frozen = Frozen::default();
+    let mut known: HashSet<ProcessId> = HashSet::new();
+    let mut attempt = Instant::now();
+    let mut pause = PAUSES.0;
+    let mut still = false;
+    loop {
+        let moving: Vec<Process> = scan(target)?
+            .into_iter()
+            .filter(|process| !process.held)
+            .collect();
+        if moving.is_empty() {
+            // The first look stops nothing that had already forked behind it; the second finds its child.
+            if still {
+                return Ok(frozen);
+            }
+            still = true;
+            continue;
+        }
+        still = false;
+        if start.elapsed() >= PATIENCE {
+            frozen.moving = moving;
+            return Ok(frozen);
+        }
+        if attempt.elapsed() >= ATTEMPT {
+            // A parent in vfork can't stop before its child has gone on to exec, so a child stopped there must
+            // be let go.
+            send(target, frozen.stopped.clone(), Signal::CONT)?;
+            attempt = Instant::now();
+            pause = PAUSES.0;
+        } else {
+            for process in send(target, moving, Signal::STOP)? {
+                if known.insert(process.id.clone()) {
+                    frozen.stopped.push(process);
+                }
+            }
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Continues every process of a job, whoever stopped it; gives back those that were continued.
+pub fn thaw(target: &Target) -> Result<Vec<Process>, PlatformError> {
+    send(target, scan(target)?, Signal::CONT)
+}
+
+/// Sends a signal to each and gives back those that got it.
+fn send(target: &Target, processes: Vec<Process>, signal: Signal) -> Result<Vec<Process>, PlatformError> {
+    let mut sent = Vec::new();
+    for handle in open(target.platform, processes) {
+        if handle.send(signal)? == Sent::Delivered {
+            sent.push(handle.process);
+        }
+    }
+    Ok(sent)
+}
