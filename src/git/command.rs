@@ -140,9 +140,12 @@ impl Cmd {
         self
     }
 
-    /// Whether the last argument was `-c`, whose value is not a subcommand.
+    /// Whether the last argument was an option whose value is not a subcommand.
     fn after_option(&self) -> bool {
-        self.command.get_args().last().is_some_and(|last| last == "-c")
+        self.command
+            .get_args()
+            .last()
+            .is_some_and(|last| last == "-c" || last == "--git-dir")
     }
 
     /// Adds several arguments.
@@ -215,6 +218,15 @@ impl Cmd {
             return Ok(output.stdout);
         }
         Err(refused(verb, &output))
+    }
+}
+
+impl Cmd {
+    /// Runs to the end on the caller's own stdout and stderr; gives the exit code.
+    pub fn show(mut self) -> Result<i32> {
+        let what = format!("git {}", self.verb);
+        let status = self.command.status().map_err(Error::io(what))?;
+        Ok(status.code().unwrap_or(128))
     }
 }
 

@@ -5,7 +5,19 @@
 
 pub mod command;
 mod error;
+pub mod notes;
+pub mod objects;
+pub mod refs;
 pub mod repo;
+pub mod snapshot;
+pub mod worktree;
 
 pub use error::{Error, Result};
 pub use repo::{RefFormat, Repo};
+
+/// Whether a write is pressed to disk before it is said to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Durable,
+    Relaxed,
+}

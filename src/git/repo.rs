@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
-use gix::bstr::BStr;
+use gix::bstr::{BStr, BString};
 
 use super::command::{Cmd, Git};
+use super::refs::Refs;
 use super::{Error, Result};
 
 /// How a repository keeps its references (`extensions.refStorage`).
@@ -108,6 +109,11 @@ impl Repo {
         self.gix.object_hash()
     }
 
+    /// This repository's references.
+    pub fn refs(&self) -> Refs<'_> {
+        Refs::of(self)
+    }
+
     /// The format that the references are kept in.
     pub fn ref_format(&self) -> RefFormat {
         self.ref_format
@@ -128,6 +134,18 @@ impl Repo {
             .at(&self.common_dir)
             .arg("--git-dir")
             .arg(&self.common_dir))
+    }
+
+    /// As [`Repo::git`], with configuration of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn git_with(&self, config: &[(&str, &str)]) -> Result<Cmd> {
+        let mut git = self.executable()?.at(&self.common_dir);
+        for (key, value) in config {
+            git = git.arg("-c").arg(format!("{key}={value}"));
+        }
+        Ok(git.arg("--git-dir").arg(&self.common_dir))
     }
 
     /// A git command that runs in a worktree, as a user's would.
@@ -157,6 +175,61 @@ impl Repo {
     /// A configuration value as a boolean; absent or unreadable is `None`.
     pub fn config_bool(&self, key: &str) -> Option<bool> {
         self.gix.config_snapshot().boolean(key)
+    }
+
+    /// A configuration value that is a path, with `~` resolved.
+    pub fn config_path(&self, key: &str) -> Option<PathBuf> {
+        let snapshot = self.gix.config_snapshot();
+        let path = snapshot.trusted_path(key).ok()??;
+        Some(path)
+    }
+
+    /// Every key and value of one subsection, from all layers, the last of each key counting.
+    pub fn config_section(&self, section: &str, subsection: &str) -> Vec<(String, String)> {
+        let mut values: Vec<(String, String)> = Vec::new();
+        let snapshot = self.gix.config_snapshot();
+        let Some(sections) = snapshot.plumbing().sections_by_name(section) else {
+            return values;
+        };
+        for section in sections {
+            if section.header().subsection_name() != Some(BStr::new(subsection)) {
+                continue;
+            }
+            for key in section.value_names() {
+                let key = key.to_string();
+                let value = section
+                    .value(&key)
+                    .map(|value| value.to_string())
+                    .unwrap_or_default();
+                values.retain(|(known, _)| !known.eq_ignore_ascii_case(&key));
+                values.push((key, value));
+            }
+        }
+        values
+    }
+
+    /// The subsections of a section, each once.
+    pub fn config_subsections(&self, section: &str) -> Vec<String> {
+        let snapshot = self.gix.config_snapshot();
+        let Some(sections) = snapshot.plumbing().sections_by_name(section) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = sections
+            .filter_map(|section| Some(section.header().subsection_name()?.to_string()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The user's name and email, as commits of theirs would have them; none where they aren't configured.
+    pub fn identity(&self) -> Option<(BString, BString)> {
+        let committer = self.gix.committer();
+        let signature = match &committer {
+            Some(Ok(signature)) => signature,
+            _ => return None,
+        };
+        Some((signature.name.to_owned(), signature.email.to_owned()))
     }
 
     /// Resolves a revision to a commit.

@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::{
-        fd::{AsRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::{fs::OpenOptionsExt, process::CommandExt},
     },
     path::PathBuf,
@@ -120,6 +120,21 @@ pub fn detach(what: Detach) -> Result<Ready, DetachError> {
     Ok(Ready {
         pipe: OwnedFd::from(read).into(),
     })
+}
+
+/// Takes a descriptor that was inherited under this number; children of ours don't inherit it.
+///
+/// Errors where there is no such descriptor, or where it is one of the first three.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: fcntl tells whether it is open before it is taken, and nobody else in this process has taken it:
+    // the caller does so once, at its start.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: as above.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 impl Ready {

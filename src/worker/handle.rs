@@ -11,7 +11,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    identity::to_pid,
+    identity::{ProcessId, to_pid},
     platform::{Platform, PlatformError, State},
     scan::Process,
     signal::Signal,
@@ -86,6 +86,14 @@ impl Handle {
             Err(_) => Sent::Refused,
         })
     }
+}
+
+/// Sends a signal to one process, if it is certainly the one that is meant; tells whether it got it.
+pub fn signal_one(id: &ProcessId, signal: Signal) -> bool {
+    let process = Process::named_by(id.clone());
+    open(Platform::current(), vec![process])
+        .iter()
+        .any(|handle| matches!(handle.send(signal), Ok(Sent::Delivered)))
 }
 
 /// `None` in the POSIX form, on kernels before 5.3, and when the process is gone.

@@ -20,13 +20,14 @@ pub mod stop;
 pub mod subreaper;
 pub mod watch;
 
-pub use detach::{Detach, DetachError, Ready, ReadyError, Reporter, detach};
+pub use detach::{Detach, DetachError, Ready, ReadyError, Reporter, detach, inherited};
 pub use freeze::{Frozen, freeze, thaw};
+pub use handle::signal_one;
 pub use identity::{Liveness, ProcessId, Unsure};
 pub use lease::{Lease, LeaseError, Probe, probe, wait_free};
 pub use platform::{Platform, PlatformError};
 pub use scan::{Marker, Process, Target, scan};
-pub use signal::{Signal, SignalError};
+pub use signal::{Signal, SignalError, on_signal};
 pub use spawn::{Job, SpawnError, Worker, find_program, spawn};
 pub use stop::{Ladder, Stopped, stop};
 pub use subreaper::become_subreaper;

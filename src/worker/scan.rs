@@ -43,6 +43,18 @@ pub struct Process {
     pub(super) held: bool,
 }
 
+impl Process {
+    /// A process of which only the identity is known.
+    pub(super) fn named_by(id: ProcessId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            parent: 0,
+            held: false,
+        }
+    }
+}
+
 impl Target {
     /// A target of which nothing is known, looked for in the [current](Platform::current) form.
     pub fn new() -> Self {

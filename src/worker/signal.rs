@@ -123,6 +123,14 @@ impl From<Signal> for String {
     }
 }
 
+/// Runs `action` each time that the signal comes, from now to the process's end, instead of what it did before.
+///
+/// The action runs in the signal handler: it may touch atomics and nothing that locks or allocates.
+pub fn on_signal(signal: Signal, action: impl Fn() + Send + Sync + 'static) -> std::io::Result<()> {
+    // SAFETY: the caller keeps the action to what is async-signal-safe, as said above.
+    unsafe { signal_hook::low_level::register(signal.number(), action) }.map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -117,6 +117,14 @@ impl Watch {
         }
     }
 
+    /// Whether any child is left, ended ones that were not told yet included.
+    pub fn has_children(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::All, look), Err(Errno::CHILD))
+    }
+
     fn sleep(&self, left: Option<Duration>) -> io::Result<()> {
         let left = left
             .map(|left| Timespec::try_from(left.min(LONGEST)))

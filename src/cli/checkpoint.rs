@@ -1,0 +1,28 @@
+use super::common::{Selection, Telling, open, warn_unsaved};
+use super::error::Failure;
+use crate::ops::stop::checkpoint;
+
+/// Save the work of sessions that go on
+///
+/// A running worker is paused while the snapshot is taken.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    sessions: Selection,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let sessions = self.sessions.resolve(&ws)?;
+        self.telling.each(&mut ws, sessions, |ws, session| {
+            let done = checkpoint(ws, session.id())?;
+            warn_unsaved(&done.event.summary.unsaved, "not saved");
+            self.telling
+                .say(&format!("{}: saved as event {}", done.id(), done.event.seq));
+            Ok(done)
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! From an error to what a person or a program is told: message, hint, exit code.
+
+use serde_json::json;
+
+use super::out;
+use crate::git;
+use crate::ops::Error;
+use crate::render::escape;
+
+/// What ends a command early.
+#[derive(Debug)]
+pub struct Failure {
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    exit: i32,
+}
+
+impl Failure {
+    /// A command line that can't be understood.
+    pub fn usage(error: &clap::Error) -> Failure {
+        let text = error.render().to_string();
+        let message = text
+            .strip_prefix("error: ")
+            .unwrap_or(&text)
+            .trim_end()
+            .to_owned();
+        Failure {
+            code: "usage",
+            message,
+            hint: None,
+            exit: 129,
+        }
+    }
+
+    /// A bad value on the command line that clap can't know of.
+    pub fn bad_usage(message: impl Into<String>) -> Failure {
+        Failure {
+            code: "usage",
+            message: message.into(),
+            hint: None,
+            exit: 129,
+        }
+    }
+
+    /// Something that is false or refused, exit code 1.
+    pub fn refused(code: &'static str, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+            hint: None,
+            exit: 1,
+        }
+    }
+
+    /// With a hint on what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With another exit code.
+    pub fn exit(mut self, exit: i32) -> Failure {
+        self.exit = exit;
+        self
+    }
+
+    /// Tells it, on stdout as JSON where that was asked for, and gives the exit code.
+    pub fn tell(&self, as_json: bool) -> i32 {
+        if as_json {
+            let mut error = json!({ "code": self.code, "message": self.message });
+            if let Some(hint) = &self.hint {
+                error["hint"] = json!(hint);
+            }
+            out::json(&json!({ "schema": 1, "error": error }));
+        } else {
+            self.say();
+        }
+        self.exit
+    }
+
+    /// Tells it to a person and gives the exit code.
+    pub fn say(&self) -> i32 {
+        // clap's own text has lines of its own; all other messages are one.
+        let message = if self.code == "usage" {
+            self.message.clone()
+        } else {
+            escape(&self.message)
+        };
+        out::say(&format!("error: {message}"));
+        if let Some(hint) = &self.hint {
+            out::say(&format!("hint: {}", escape(hint)));
+        }
+        self.exit
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> i32 {
+        self.exit
+    }
+
+    /// As the value of a result list.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({ "code": self.code, "message": self.message })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let hint = hint(&error);
+        Failure {
+            code: error.code(),
+            message: error.to_string(),
+            hint,
+            exit: error.exit_code(),
+        }
+    }
+}
+
+fn hint(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::NotFound(_) => "'git session list --all' shows every session".to_owned(),
+        Error::Illegal { id, refused } => match (refused.from?, refused.kind) {
+            (
+                crate::session::State::Terminated,
+                crate::session::Kind::Resume | crate::session::Kind::Start,
+            ) => {
+                format!("'git session retry {id}' runs it again, as a new session")
+            }
+            (crate::session::State::Suspended, crate::session::Kind::Start) => {
+                format!("'git session resume {id}' lets it go on")
+            }
+            (crate::session::State::Pending, crate::session::Kind::Resume) => {
+                format!("'git session start {id}' starts it")
+            }
+            _ => return None,
+        },
+        Error::BranchExists { branch } => format!("'--branch {branch}' uses the branch that is there"),
+        Error::BranchInUse { .. } => {
+            "switch that worktree to another branch, or give another '--branch'".to_owned()
+        }
+        Error::Unborn => "make a commit first, or give '--base'".to_owned(),
+        Error::NoCommand => "give a command after '--', or a worker with '--worker'".to_owned(),
+        Error::NoVariable(name) => format!("set it, or give '--env {name}=VALUE' when the session is made"),
+        Error::Exec { id, .. } => format!("'git session show {id}' tells more"),
+        Error::StillAlive { .. } => "end them by other means, then try again".to_owned(),
+        Error::Unknown { .. } => "try it where the worker was started".to_owned(),
+        Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
+        Error::Git(git::Error::DubiousOwnership(path)) => {
+            format!(
+                "to trust it: git config --global --add safe.directory '{}'",
+                path.display()
+            )
+        }
+        Error::Git(git::Error::Locked { path, .. }) => {
+            format!("if no git process is at work here, remove '{}'", path.display())
+        }
+        _ => return None,
+    })
+}

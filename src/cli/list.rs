@@ -1,0 +1,145 @@
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::common::{one, open};
+use super::error::Failure;
+use super::out;
+use crate::ops::view::{Depth, Filter, list};
+use crate::render::format::Format;
+use crate::render::porcelain::{Ending, record};
+use crate::render::{escape, fields, table};
+use crate::session::State;
+
+/// List sessions
+///
+/// Shows those that have not ended, with their state, age, worker, title, branch and what their saved work changes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these sessions
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Show ended sessions too
+    #[arg(short, long)]
+    all: bool,
+    /// Only sessions in this state: pending, running, suspended or terminated; may be given several times
+    #[arg(long, value_name = "STATE")]
+    state: Vec<State>,
+    /// Only sessions of this issue
+    #[arg(long, value_name = "TEXT")]
+    issue: Option<String>,
+    /// Only sessions of this named worker
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// The machine-readable forms; shared by `list` and `log`.
+#[derive(Debug, clap::Args)]
+pub struct Shape {
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["format", "porcelain"])]
+    pub json: bool,
+    /// Print a line each, in which %(FIELD) is a field of the JSON, %% a percent sign, %xx a byte
+    #[arg(long, value_name = "FORMAT", conflicts_with = "porcelain")]
+    pub format: Option<String>,
+    /// Print a line a field, in a form that stays the same
+    #[arg(long)]
+    pub porcelain: bool,
+    /// With --porcelain, end lines with NUL and escape nothing
+    #[arg(short = 'z', requires = "porcelain")]
+    pub nul: bool,
+}
+
+impl Shape {
+    /// Reads the format, where there is one.
+    pub fn format(&self, known: &[&str]) -> Result<Option<Format>, Failure> {
+        let bad = |error: crate::render::format::FormatError| {
+            Failure::bad_usage(format!("option --format: {error}"))
+        };
+        self.format
+            .as_deref()
+            .map(|format| Format::parse(format, known).map_err(bad))
+            .transpose()
+    }
+
+    /// How lines of `--porcelain` end.
+    pub fn ending(&self) -> Ending {
+        if self.nul { Ending::Nul } else { Ending::Newline }
+    }
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let ws = open()?;
+        let format = self.shape.format(&fields::SESSION)?;
+        let ids = self
+            .sessions
+            .iter()
+            .map(|selector| Ok(one(&ws, selector)?.id().clone()));
+        let filter = Filter {
+            all: self.all,
+            states: self.state.clone(),
+            issue: self.issue.clone(),
+            worker: self.worker.clone(),
+            ids: ids.collect::<Result<_, Failure>>()?,
+        };
+        let machine = self.shape.json || self.shape.porcelain || format.is_some();
+        let overview = list(&ws, &filter, if machine { Depth::Full } else { Depth::Row })?;
+        if self.shape.json {
+            let sessions: Vec<_> = overview.views.iter().map(fields::session).collect();
+            let skipped = overview.skipped.len();
+            out::json(&json!({ "schema": 1, "sessions": sessions, "skipped": skipped }));
+            return Ok(0);
+        }
+        if machine {
+            let mut bytes = Vec::new();
+            for view in &overview.views {
+                let fields = fields::session(view);
+                bytes.extend(match &format {
+                    Some(format) => format.line(&fields),
+                    None => record(&fields, self.shape.ending()),
+                });
+            }
+            out::data(&bytes);
+            return Ok(0);
+        }
+        if overview.views.is_empty() {
+            let rest = if self.all || !filter.states.is_empty() {
+                ""
+            } else {
+                "; --all shows those that have ended"
+            };
+            out::say(&format!("no sessions{rest}"));
+        } else {
+            out::data(
+                table::sessions(&overview.views, Timestamp::now(), out::width(), out::paint()).as_bytes(),
+            );
+        }
+        say_skipped(&overview.skipped);
+        Ok(0)
+    }
+}
+
+/// Refs that are none of ours are counted, by the reason.
+fn say_skipped(skipped: &[(gix::bstr::BString, String)]) {
+    let mut reasons: HashMap<&str, (usize, &gix::bstr::BString)> = HashMap::new();
+    for (name, why) in skipped {
+        reasons.entry(why).or_insert((0, name)).0 += 1;
+    }
+    let mut lines: Vec<String> = reasons
+        .into_iter()
+        .map(|(why, (count, name))| match count {
+            1 => format!("skipped: {}", escape(why)),
+            _ => format!(
+                "skipped {count} refs like '{}': {}",
+                escape(&name.to_string()),
+                escape(why)
+            ),
+        })
+        .collect();
+    lines.sort();
+    lines.iter().for_each(|line| out::say(line));
+}

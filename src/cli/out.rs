@@ -1,0 +1,65 @@
+//! The two streams: data on stdout, speech on stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::render::paint::Paint;
+
+/// Writes data. A reader that has gone away is no error: it has read what it wanted.
+pub fn data(bytes: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        say(&format!("error: cannot write to stdout: {error}"));
+        std::process::exit(128);
+    }
+}
+
+/// Writes a line for a person.
+pub fn say(line: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes a JSON value as data, on one line.
+pub fn json(value: &serde_json::Value) {
+    let mut line = value.to_string();
+    line.push('\n');
+    data(line.as_bytes());
+}
+
+/// Whether stdout is to be coloured: on a terminal that can, unless `NO_COLOR` is set.
+pub fn paint() -> Paint {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        && io::stdout().is_terminal();
+    if wanted { Paint::On } else { Paint::Off }
+}
+
+/// The terminal's width in characters; none where stdout is no terminal.
+pub fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Writes a piece of a stream that may be long; after the reader has gone nothing more is written.
+pub fn stream(bytes: &[u8]) {
+    if is_closed() {
+        return;
+    }
+    let mut stdout = io::stdout().lock();
+    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the reader of a stream has gone.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}

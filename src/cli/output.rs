@@ -1,0 +1,51 @@
+use serde_json::json;
+
+use super::common::{one, open};
+use super::error::Failure;
+use super::out;
+use crate::ops::follow::{copy, follow, tail_start};
+
+/// Show what a session's worker wrote
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session: id, unique prefix, branch, worktree path, @ or -
+    session: String,
+    /// Go on as it grows, until the session runs no more
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last N lines
+    #[arg(short = 'n', long, value_name = "N")]
+    tail: Option<usize>,
+    /// Print it as JSON: text, and whether it was valid UTF-8
+    #[arg(long, conflicts_with = "follow")]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let ws = open()?;
+        let session = one(&ws, &self.session)?;
+        let run_dir = ws.run_dir(session.id());
+        let path = run_dir.output();
+        if !path.exists() && !(self.follow && run_dir.is_supervised()?) {
+            let message = format!("session '{}' has no output here", session.id());
+            return Err(Failure::refused("no-output", message));
+        }
+        let start = match self.tail {
+            Some(lines) => tail_start(&path, lines)?,
+            None => 0,
+        };
+        if self.json {
+            let mut bytes = Vec::new();
+            copy(&path, start, &mut |piece: &[u8]| bytes.extend_from_slice(piece))?;
+            let utf8 = std::str::from_utf8(&bytes).is_ok();
+            let output = String::from_utf8_lossy(&bytes);
+            out::json(&json!({ "schema": 1, "id": session.id().as_str(), "output": output, "utf8": utf8 }));
+        } else if self.follow {
+            follow(&run_dir, start, out::stream, || out::is_closed())?;
+        } else {
+            copy(&path, start, &mut out::stream)?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,67 @@
+use super::common::{Telling, one, open, warn_unsaved};
+use super::error::Failure;
+use super::out;
+use crate::ops::recover::recover;
+use crate::ops::{Error, select};
+use crate::store::Session;
+
+/// Find out what became of sessions after a crash or a reboot, and record it
+///
+/// A worker that outlived its supervisor is stopped first; work is saved. Nothing is started again. Without arguments
+/// it looks at every session of this clone.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Sessions: id, unique prefix, branch, worktree path, @ or -
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Every session of this clone, which is the default
+    #[arg(long, conflicts_with = "sessions")]
+    all: bool,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let mut sessions: Vec<Session> = Vec::new();
+        if self.sessions.is_empty() {
+            for id in select::local_ids(&ws) {
+                let session = ws.store().load(&id).map_err(Error::from)?;
+                sessions.extend(session.filter(|session| ws.owns(&session.event.summary)));
+            }
+        }
+        for selector in &self.sessions {
+            sessions.push(one(&ws, selector)?);
+        }
+        let mut found = 0;
+        let code = self.telling.each(&mut ws, sessions, |ws, session| {
+            match recover(ws, session.id())? {
+                None => Ok(session.clone()),
+                Some(after) => {
+                    found += 1;
+                    let summary = &after.event.summary;
+                    warn_unsaved(&summary.unsaved, "not saved");
+                    let why = summary
+                        .outcome
+                        .as_ref()
+                        .map(|outcome| outcome.to_string())
+                        .or(summary.reason.clone());
+                    let why =
+                        why.map_or_else(String::new, |why| format!(" ({})", crate::render::escape(&why)));
+                    self.telling.say(&format!(
+                        "{}: was {}, is {}{why}",
+                        after.id(),
+                        session.event.summary.state,
+                        summary.state
+                    ));
+                    Ok(after)
+                }
+            }
+        })?;
+        if found == 0 && code == 0 && !self.telling.quiet && !self.telling.json {
+            out::say("nothing to recover");
+        }
+        Ok(code)
+    }
+}

@@ -1,0 +1,38 @@
+use super::common::{Selection, Telling, open, program, warn_unsaved};
+use super::error::Failure;
+use crate::ops::launch::resume;
+
+/// Let suspended sessions go on
+///
+/// The worktree is used as it stands; where it is gone, it is put back as it was saved. The worker's resume command
+/// runs, or else its command again, with GIT_SESSION_RESUMED set. A frozen session's processes simply go on.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    sessions: Selection,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let sessions = self.sessions.resolve(&ws)?;
+        let program = program()?;
+        self.telling.each(&mut ws, sessions, |ws, session| {
+            let launched = resume(ws, session.id(), program.clone())?;
+            let lost: Vec<String> = launched
+                .unrestored
+                .iter()
+                .map(|what| format!("{}: {}", what.path, what.why))
+                .collect();
+            warn_unsaved(&lost, "not restored");
+            self.telling.say(&format!(
+                "{}: running in '{}'",
+                session.id(),
+                launched.worktree.display()
+            ));
+            Ok(launched.session)
+        })
+    }
+}

@@ -1,0 +1,31 @@
+use super::common::{Telling, one, open, program};
+use super::error::Failure;
+use super::out;
+use crate::ops::create::retry;
+use crate::ops::launch::start;
+
+/// Run what an ended session ran again, as a new session
+///
+/// The new session begins from the same base, on a branch of its own, and names the old one as its parent. Prints the
+/// new session's id once its worker runs.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session: id, unique prefix, branch, worktree path, @ or -
+    session: String,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let ended = one(&ws, &self.session)?;
+        let session = retry(&mut ws, &ended)?;
+        if !self.telling.json {
+            out::data(format!("{}\n", session.id()).as_bytes());
+        }
+        let launched = start(&mut ws, session.id(), program()?)?;
+        self.telling.show(&ws, launched.session)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,192 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::common::{open, program, warn_unsaved};
+use super::error::Failure;
+use super::new::What;
+use super::out;
+use crate::ops::create::create;
+use crate::ops::follow::{Followed, follow};
+use crate::ops::interrupt::{Interrupt, kill_at};
+use crate::ops::launch::start;
+use crate::ops::stop::{Stop, suspend, terminate};
+use crate::ops::view::{Depth, view};
+use crate::ops::wait::exit_code;
+use crate::ops::{Error, Workspace, record};
+use crate::render::fields;
+use crate::session::{SessionId, State};
+use crate::worker::{Signal, on_signal};
+
+/// Create a session, start it, follow its output and wait for its end
+///
+/// The worker's exit code is passed through. Ctrl-C ends the session, its work saved, unless session.interrupt says
+/// suspend or detach; a second Ctrl-C kills the worker at once.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    /// Return once the worker runs, and print the session's id alone
+    #[arg(short, long, visible_alias = "background")]
+    detach: bool,
+    /// Don't say how the session ended
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print the session as JSON: once it runs with --detach, else when it has ended, without the output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let interrupt = Interrupt::configured(&ws)?;
+        let session = create(&mut ws, self.what.into_new()?)?;
+        let id = session.id().clone();
+        let started = start(&mut ws, &id, program()?);
+        if self.detach {
+            let launched = started?;
+            match self.json {
+                true => show(&ws, launched.session)?,
+                false => out::data(format!("{id}\n").as_bytes()),
+            }
+            return Ok(0);
+        }
+        started?;
+        let signals = Arc::new(Signals::default());
+        signals.listen().map_err(Error::io("cannot wait for signals"))?;
+        let run_dir = ws.run_dir(&id);
+        let shown = !self.json;
+        let sink = |bytes: &[u8]| {
+            if shown {
+                out::stream(bytes);
+            }
+        };
+        match follow(&run_dir, 0, sink, || signals.count() > 0)? {
+            Followed::Enough => interrupted(&mut ws, &id, interrupt, &signals),
+            Followed::Over => ended(&ws, &id, self.quiet, self.json),
+        }
+    }
+}
+
+fn show(ws: &Workspace, session: crate::store::Session) -> Result<(), Failure> {
+    let view = view(ws, session, Depth::Full)?;
+    out::json(&json!({ "schema": 1, "session": fields::session(&view) }));
+    Ok(())
+}
+
+/// The supervisor has gone: what it recorded is what counts.
+fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i32, Failure> {
+    let session = record::load(ws, id)?;
+    let summary = &session.event.summary;
+    match summary.state {
+        State::Terminated => {
+            if !quiet {
+                warn_unsaved(&summary.unsaved, "not saved");
+            }
+            let failed = summary
+                .outcome
+                .as_ref()
+                .is_some_and(|outcome| !outcome.is_success());
+            if failed && !quiet && !as_json {
+                let outcome = summary
+                    .outcome
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                out::say(&format!("{id}: terminated ({outcome})"));
+            }
+            let code = exit_code(&session);
+            if as_json {
+                show(ws, session)?;
+            }
+            Ok(code)
+        }
+        State::Running => {
+            let message = format!("session '{id}' lost its supervisor");
+            let hint = format!("'git session recover {id}' finds out what is true");
+            Err(Failure::refused("stale", message).hint(hint).exit(125))
+        }
+        state => {
+            let message = format!("session '{id}' was {state} by another command");
+            Err(Failure::refused("changed", message).hint(format!("'git session resume {id}' lets it go on")))
+        }
+    }
+}
+
+/// What Ctrl-C and TERM do.
+fn interrupted(
+    ws: &mut Workspace,
+    id: &SessionId,
+    interrupt: Interrupt,
+    signals: &Arc<Signals>,
+) -> Result<i32, Failure> {
+    let code = 128 + signals.first();
+    if interrupt == Interrupt::Detach {
+        out::say(&format!("{id}: still running"));
+        out::say(&format!(
+            "hint: 'git session output -f {id}' follows it, 'git session stop {id}' ends it"
+        ));
+        return Ok(code);
+    }
+    out::say(&format!("{id}: stopping; again to kill it at once"));
+    let again = Arc::clone(signals);
+    kill_at(ws, id, move || again.count() > 1)?;
+    let stop = Stop {
+        reason: Some("interrupted".to_owned()),
+        ..Stop::default()
+    };
+    let stopped = match interrupt {
+        Interrupt::Suspend => suspend(ws, id, &stop),
+        Interrupt::Stop | Interrupt::Detach => terminate(ws, id, &stop),
+    };
+    match stopped {
+        Ok(session) => {
+            warn_unsaved(&session.event.summary.unsaved, "not saved");
+            if session.event.summary.state == State::Suspended {
+                out::say(&format!("{id}: suspended, its work saved"));
+                out::say(&format!("hint: 'git session resume {id}' lets it go on"));
+            } else {
+                out::say(&format!("{id}: stopped, its work saved"));
+                out::say(&format!(
+                    "hint: 'git session diff {id}' shows the work, 'git session retry {id}' runs it again"
+                ));
+            }
+            Ok(code)
+        }
+        // The worker was faster than the signal.
+        Err(Error::Illegal { .. } | Error::Changed { .. }) => ended(ws, id, false, false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The signals that have come.
+#[derive(Default)]
+struct Signals {
+    count: AtomicUsize,
+    first: AtomicUsize,
+}
+
+impl Signals {
+    fn listen(self: &Arc<Self>) -> std::io::Result<()> {
+        for signal in [Signal::INT, Signal::TERM] {
+            let signals = Arc::clone(self);
+            let number = usize::try_from(signal.number()).unwrap_or_default();
+            on_signal(signal, move || {
+                if signals.count.fetch_add(1, Ordering::SeqCst) == 0 {
+                    signals.first.store(number, Ordering::SeqCst);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    fn first(&self) -> i32 {
+        i32::try_from(self.first.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+}

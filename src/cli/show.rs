@@ -1,0 +1,41 @@
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::common::{one, open};
+use super::error::Failure;
+use super::out;
+use crate::ops::autopsy::autopsy;
+use crate::ops::view::{Depth, view};
+use crate::render::{card, fields};
+
+/// Show one session in full; a failed one with its last output, what it changed and its last commit
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session: id, unique prefix, branch, worktree path, @ or -
+    session: String,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let ws = open()?;
+        let session = one(&ws, &self.session)?;
+        let autopsy = autopsy(&ws, &session)?;
+        let view = view(&ws, session, Depth::Full)?;
+        if self.json {
+            let mut session = fields::session(&view);
+            if let Some(autopsy) = autopsy {
+                session.insert(
+                    "autopsy".to_owned(),
+                    json!({ "output": autopsy.output, "changed": autopsy.changed, "lastCommit": autopsy.last_commit }),
+                );
+            }
+            out::json(&json!({ "schema": 1, "session": session }));
+        } else {
+            out::data(card::card(&view, autopsy.as_ref(), Timestamp::now(), out::paint()).as_bytes());
+        }
+        Ok(0)
+    }
+}

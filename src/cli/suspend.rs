@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use super::common::{Selection, Telling, open, warn_unsaved};
+use super::error::Failure;
+use crate::ops::stop::{How, Stop, suspend};
+use crate::session::duration;
+
+/// Stop sessions and save their work, to be resumed
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    sessions: Selection,
+    #[command(flatten)]
+    stop: Stopping,
+    /// Keep the processes in memory, stopped, instead of ending them
+    #[arg(long, conflicts_with_all = ["grace", "kill"])]
+    freeze: bool,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+/// How a worker is stopped; shared by `suspend` and `terminate`.
+#[derive(Debug, clap::Args)]
+pub struct Stopping {
+    /// Why, for the log
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How long it may take to end before it is killed [default: the session's own, or 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub grace: Option<Duration>,
+    /// Kill it at once
+    #[arg(long, conflicts_with = "grace")]
+    pub kill: bool,
+}
+
+impl Stopping {
+    /// Gives it to the operation.
+    pub fn stop(&self) -> Stop {
+        let how = if self.kill { How::Kill } else { How::Ask };
+        Stop {
+            reason: self.reason.clone(),
+            grace: self.grace,
+            how,
+        }
+    }
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let sessions = self.sessions.resolve(&ws)?;
+        let mut stop = self.stop.stop();
+        if self.freeze {
+            stop.how = How::Freeze;
+        }
+        self.telling.each(&mut ws, sessions, |ws, session| {
+            let done = suspend(ws, session.id(), &stop)?;
+            warn_unsaved(&done.event.summary.unsaved, "not saved");
+            let how = if self.freeze { "frozen" } else { "suspended" };
+            self.telling.say(&format!("{}: {how}", done.id()));
+            Ok(done)
+        })
+    }
+}

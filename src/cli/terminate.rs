@@ -1,0 +1,37 @@
+use super::common::{Selection, Telling, open, warn_unsaved};
+use super::error::Failure;
+use super::suspend::Stopping;
+use crate::ops::stop::terminate;
+
+/// End sessions for good, their work saved
+///
+/// The worker is stopped, its work saved, and the worktree parked: the branch can be switched to, merged and deleted.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    sessions: Selection,
+    #[command(flatten)]
+    stop: Stopping,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let sessions = self.sessions.resolve(&ws)?;
+        let stop = self.stop.stop();
+        self.telling.each(&mut ws, sessions, |ws, session| {
+            let done = terminate(ws, session.id(), &stop)?;
+            let summary = &done.event.summary;
+            warn_unsaved(&summary.unsaved, "not saved");
+            let outcome = summary
+                .outcome
+                .as_ref()
+                .map(|outcome| format!(" ({outcome})"))
+                .unwrap_or_default();
+            self.telling.say(&format!("{}: terminated{outcome}", done.id()));
+            Ok(done)
+        })
+    }
+}

@@ -1,0 +1,445 @@
+//! The files backend, in process: loose files over `packed-refs`, with a compare-and-swap under git's own locks.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice};
+use rustix::fs::FlockOperation;
+
+use super::{Expected, Outcome, Reference, Target};
+use crate::git::repo::parse_oid;
+use crate::git::{Durability, Error, Result};
+
+/// What a lock of ours says, so that one that a killed process left is known for what it is.
+const MARKER: &[u8] = b"git-session: held by flock(2), stale when that is free\n";
+/// How long a lock of others is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often directories that vanish under us are made again.
+const TRIES: usize = 100;
+/// The beginning of the names of files that are about to become locks or references.
+const TEMPORARY: &str = "tmp_ref_";
+
+pub fn get(common: &Path, name: &str) -> Result<Option<Target>> {
+    match loose(&common.join(name))? {
+        Some(target) => Ok(Some(target)),
+        // Read after the loose file: what is packed meanwhile is found here.
+        None => Ok(packed(common)?.find(name)),
+    }
+}
+
+pub fn list(common: &Path, prefix: &str) -> Result<Vec<Reference>> {
+    let mut found = Vec::new();
+    walk(
+        &common.join(prefix),
+        prefix.trim_end_matches('/').as_bytes(),
+        &mut found,
+    )?;
+    let packed = packed(common)?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut all = Vec::with_capacity(found.len());
+    let mut loose = found.into_iter().peekable();
+    packed.each(prefix, |reference| {
+        while let Some(first) = loose.next_if(|first| first.name < reference.name) {
+            all.push(first);
+        }
+        // A loose file counts before the packed one of its name.
+        if loose.peek().is_none_or(|first| first.name != reference.name) {
+            all.push(reference);
+        }
+    });
+    all.extend(loose);
+    Ok(all)
+}
+
+fn walk(dir: &Path, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(Error::io(format!("'{}'", dir.display()))(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io(format!("'{}'", dir.display())))?;
+        let file = entry.file_name();
+        if file.as_bytes().ends_with(b".lock") {
+            continue;
+        }
+        let name: BString = [prefix, b"/", file.as_bytes()].concat().into();
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, &name, found)?;
+        } else if let Some(target) = loose(&path)? {
+            found.push(Reference { name, target });
+        }
+    }
+    Ok(())
+}
+
+/// Reads a loose file; none if there is none.
+fn loose(path: &Path) -> Result<Option<Target>> {
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
+    };
+    if let Some(name) = content.strip_prefix(b"ref:") {
+        return Ok(Some(Target::Symbolic(name.trim().into())));
+    }
+    Ok(Some(match parse_oid(content.trim_end()) {
+        Some(oid) if !oid.is_null() => Target::Object(oid),
+        _ => Target::Broken,
+    }))
+}
+
+/// The content of `packed-refs`.
+struct Packed {
+    content: Vec<u8>,
+    /// Whether it says that it is in order, so that a name can be found by halving.
+    sorted: bool,
+}
+
+fn packed(common: &Path) -> Result<Packed> {
+    let path = common.join("packed-refs");
+    let content = match fs::read(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
+    };
+    let header = content
+        .lines()
+        .next()
+        .filter(|line| line.starts_with(b"#"))
+        .unwrap_or_default();
+    let sorted = header.find(" sorted").is_some();
+    Ok(Packed { content, sorted })
+}
+
+impl Packed {
+    fn find(&self, name: &str) -> Option<Target> {
+        let mut found = None;
+        self.each(name, |reference| {
+            if reference.name == name {
+                found = Some(reference.target);
+            }
+        });
+        found
+    }
+
+    /// Hands on every reference whose name begins with `prefix`, in the file's order.
+    fn each(&self, prefix: &str, mut act: impl FnMut(Reference)) {
+        let prefix = prefix.as_bytes();
+        let start = if self.sorted { self.first_from(prefix) } else { 0 };
+        for line in self.content[start..].lines() {
+            let Some((name, target)) = entry(line) else {
+                continue;
+            };
+            if name.starts_with(prefix) {
+                act(Reference {
+                    name: name.into(),
+                    target,
+                });
+            } else if self.sorted && name > prefix {
+                return;
+            }
+        }
+    }
+
+    /// Where the first line begins whose name is not before `prefix`.
+    fn first_from(&self, prefix: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.content.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let line_start = self.content[..middle]
+                .rfind_byte(b'\n')
+                .map_or(0, |at| at + 1)
+                .max(low);
+            // Comments and peeled values belong to what is before the next name.
+            let mut at = line_start;
+            let name = loop {
+                let line = self.content[at..].lines().next().unwrap_or_default();
+                match entry(line) {
+                    Some((name, _)) => break Some(name),
+                    None => {
+                        at = self.content[at..]
+                            .find_byte(b'\n')
+                            .map_or(self.content.len(), |end| at + end + 1);
+                        if at >= high {
+                            break None;
+                        }
+                    }
+                }
+            };
+            match name {
+                Some(name) if name < prefix => {
+                    low = self.content[at..]
+                        .find_byte(b'\n')
+                        .map_or(self.content.len(), |end| at + end + 1);
+                }
+                _ => high = line_start,
+            }
+        }
+        low
+    }
+}
+
+/// A line of `packed-refs` that names a reference.
+fn entry(line: &[u8]) -> Option<(&[u8], Target)> {
+    let space = line.find_byte(b' ')?;
+    if line.starts_with(b"#") || line.starts_with(b"^") {
+        return None;
+    }
+    let target = match parse_oid(&line[..space]) {
+        Some(oid) if !oid.is_null() => Target::Object(oid),
+        _ => Target::Broken,
+    };
+    Some((line[space + 1..].trim_end(), target))
+}
+
+pub fn update(
+    common: &Path,
+    name: &str,
+    new: Option<ObjectId>,
+    expected: Expected,
+    durability: Durability,
+) -> Result<Outcome> {
+    let path = common.join(name);
+    let _lock = Lock::take(common, &path, name)?;
+    let actual = match loose(&path)? {
+        Some(target) => Some(target),
+        None => packed(common)?.find(name),
+    };
+    let as_expected = match (&actual, expected) {
+        (None, Expected::Absent) => true,
+        (Some(Target::Object(actual)), Expected::At(oid)) => *actual == oid,
+        _ => false,
+    };
+    if !as_expected {
+        return Ok(Outcome::Moved(match actual {
+            Some(Target::Object(oid)) => Some(oid),
+            _ => None,
+        }));
+    }
+    match new {
+        Some(new) => write(common, &path, name, new, durability)?,
+        None => remove(common, &path, name, durability)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn write(common: &Path, path: &Path, name: &str, new: ObjectId, durability: Durability) -> Result<()> {
+    let io = || Error::io(format!("cannot write '{}'", path.display()));
+    let mut temp = temporary(common)?;
+    temp.write_all(format!("{new}\n").as_bytes()).map_err(io())?;
+    if durability == Durability::Durable {
+        temp.as_file().sync_all().map_err(io())?;
+    }
+    // Empty directories are left behind by references below that were packed or removed.
+    if path.is_dir() && !remove_empty_dirs(path) {
+        return Err(Error::RefConflict(name.to_owned()));
+    }
+    temp.persist(path).map_err(|error| io()(error.error))?;
+    sync_dirs(common, path, durability)
+}
+
+fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Result<()> {
+    let packed_path = common.join("packed-refs");
+    let _lock = Lock::take(common, &packed_path, "packed-refs")?;
+    let packed = packed(common)?;
+    if packed.find(name).is_some() {
+        let io = || Error::io(format!("cannot write '{}'", packed_path.display()));
+        let mut temp = temporary(common)?;
+        let mut skipping = false;
+        for line in packed.content.lines_with_terminator() {
+            match entry(line.trim_end_with(|c| c == '\n')) {
+                Some((found, _)) => skipping = found == name.as_bytes(),
+                // A peeled value goes with the reference before it.
+                None if line.starts_with(b"^") => {}
+                None => skipping = false,
+            }
+            if !skipping {
+                temp.write_all(line).map_err(io())?;
+            }
+        }
+        if durability == Durability::Durable {
+            temp.as_file().sync_all().map_err(io())?;
+        }
+        temp.persist(&packed_path).map_err(|error| io()(error.error))?;
+        sync_dirs(common, &packed_path, durability)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
+        }
+        _ => sync_dirs(common, path, durability),
+    }
+}
+
+/// Makes a new name last: its directory, and those above it that may be new.
+fn sync_dirs(common: &Path, path: &Path, durability: Durability) -> Result<()> {
+    if durability == Durability::Relaxed {
+        return Ok(());
+    }
+    let mut dir = path.parent();
+    while let Some(at) = dir {
+        let sync = File::open(at).and_then(|dir| dir.sync_all());
+        match sync {
+            // A concurrent pack-refs may have removed a directory that is empty by now.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(format!("'{}'", at.display()))(error));
+            }
+            _ => {}
+        }
+        // Directories that are older than this second's work were on disk already.
+        let fresh = fs::metadata(at).is_ok_and(|meta| {
+            meta.created()
+                .is_ok_and(|made| made.elapsed().is_ok_and(|age| age < Duration::from_secs(60)))
+        });
+        if at == common || !fresh {
+            return Ok(());
+        }
+        dir = at.parent();
+    }
+    Ok(())
+}
+
+fn temporary(common: &Path) -> Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(common)
+        .map_err(Error::io(format!("cannot write to '{}'", common.display())))
+}
+
+fn remove_empty_dirs(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    for entry in entries.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || !remove_empty_dirs(&entry.path()) {
+            return false;
+        }
+    }
+    fs::remove_dir(dir).is_ok()
+}
+
+/// git's lock on a reference, held by a file beside it that says who holds it.
+struct Lock {
+    path: PathBuf,
+    _held: File,
+}
+
+impl Lock {
+    fn take(common: &Path, path: &Path, name: &str) -> Result<Lock> {
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        let io = || Error::io(format!("cannot make '{}'", lock.display()));
+        let mut temp = temporary(common)?;
+        temp.write_all(MARKER).map_err(io())?;
+        rustix::fs::flock(temp.as_file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| io()(error.into()))?;
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        let mut tries = 0;
+        loop {
+            match fs::hard_link(temp.path(), &lock) {
+                Ok(()) => {
+                    let held = temp.as_file().try_clone().map_err(io())?;
+                    // Only the name goes: the lock is the other link to the same file.
+                    drop(temp);
+                    return Ok(Lock {
+                        path: lock,
+                        _held: held,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    let parent = lock.parent().unwrap_or(common);
+                    match fs::create_dir_all(parent) {
+                        Err(error)
+                            if matches!(
+                                error.kind(),
+                                ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+                            ) =>
+                        {
+                            return Err(Error::RefConflict(name.to_owned()));
+                        }
+                        Err(error) => return Err(io()(error)),
+                        Ok(()) => {}
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                    return Err(Error::RefConflict(name.to_owned()));
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if clear_stale(common, &lock) {
+                        continue;
+                    }
+                    if start.elapsed() >= PATIENCE {
+                        return Err(Error::Locked {
+                            name: name.to_owned(),
+                            path: lock,
+                        });
+                    }
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(10));
+                }
+                Err(error) => return Err(io()(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody else removes a lock whose flock is held, so this is still ours.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes a lock that a killed process of ours left; tells whether there is a reason to try again at once.
+fn clear_stale(common: &Path, lock: &Path) -> bool {
+    let Ok(file) = File::open(lock) else { return true };
+    let ours = fs::read(lock).is_ok_and(|content| content == MARKER);
+    if !ours || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return false;
+    }
+    // Under its flock the name can't be taken away by another cleaner and made anew in between.
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    let still = file
+        .metadata()
+        .and_then(|ours| Ok(same(ours, fs::metadata(lock)?)))
+        .unwrap_or(false);
+    if still {
+        let _ = fs::remove_file(lock);
+        sweep(common);
+    }
+    true
+}
+
+/// Removes temporary files that killed processes left.
+fn sweep(common: &Path) {
+    let Ok(entries) = fs::read_dir(common) else { return };
+    for entry in entries.flatten() {
+        let old = entry.metadata().is_ok_and(|meta| {
+            meta.modified()
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_secs(3600)))
+        });
+        if old && entry.file_name().as_bytes().starts_with(TEMPORARY.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! References, through one interface over both formats.
+
+mod files;
+mod reftable;
+
+use gix::ObjectId;
+use gix::bstr::BString;
+
+use super::repo::RefFormat;
+use super::{Durability, Repo, Result};
+
+/// The references of a repository.
+#[derive(Clone, Copy)]
+pub struct Refs<'r> {
+    repo: &'r Repo,
+}
+
+/// What a reference must be for an update to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Absent,
+    At(ObjectId),
+}
+
+/// What became of an update. Losing is a value, not an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// It was not as expected; this is where it is, if it is anywhere.
+    Moved(Option<ObjectId>),
+}
+
+/// What a reference points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Object(ObjectId),
+    Symbolic(BString),
+    /// Its content means nothing.
+    Broken,
+}
+
+/// A reference by its full name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub name: BString,
+    pub target: Target,
+}
+
+impl<'r> Refs<'r> {
+    pub(super) fn of(repo: &'r Repo) -> Refs<'r> {
+        Refs { repo }
+    }
+
+    /// Reads one reference; none if it doesn't exist.
+    pub fn get(&self, name: &str) -> Result<Option<Target>> {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::get(self.repo.common_dir(), name),
+            RefFormat::Reftable => reftable::get(self.repo, name),
+        }
+    }
+
+    /// Lists the references whose names begin with `prefix`, which ends in `/`, by name.
+    pub fn list(&self, prefix: &str) -> Result<Vec<Reference>> {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::list(self.repo.common_dir(), prefix),
+            RefFormat::Reftable => reftable::list(self.repo, prefix),
+        }
+    }
+
+    /// Moves a reference, or removes it where `new` is none, if it is as expected.
+    pub fn update(
+        &self,
+        name: &str,
+        new: Option<ObjectId>,
+        expected: Expected,
+        durability: Durability,
+    ) -> Result<Outcome> {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::update(self.repo.common_dir(), name, new, expected, durability),
+            RefFormat::Reftable => reftable::update(self.repo, name, new, expected, durability),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The reftable backend: all through git, which alone knows the format; retries on contention are ours.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+
+use super::{Expected, Outcome, Reference, Target};
+use crate::git::command::{Cmd, refused};
+use crate::git::repo::parse_oid;
+use crate::git::{Durability, Error, Repo, Result};
+
+/// How long a lock of others is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub fn get(repo: &Repo, name: &str) -> Result<Option<Target>> {
+    // The pattern also matches what is below the name.
+    Ok(for_each(repo, name)?
+        .into_iter()
+        .find(|found| found.name == name)
+        .map(|found| found.target))
+}
+
+pub fn list(repo: &Repo, prefix: &str) -> Result<Vec<Reference>> {
+    for_each(repo, prefix)
+}
+
+fn for_each(repo: &Repo, pattern: &str) -> Result<Vec<Reference>> {
+    let output = repo
+        .git()?
+        .args(["for-each-ref", "--format=%(refname)%00%(objectname)%00%(symref)"])
+        .arg(pattern)
+        .run()?;
+    let mut found = Vec::new();
+    for line in output.lines() {
+        let mut parts = line.split(|byte| *byte == 0);
+        let (Some(name), Some(oid), Some(symref)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let target = match (symref.is_empty(), parse_oid(oid)) {
+            (false, _) => Target::Symbolic(symref.into()),
+            (true, Some(oid)) if !oid.is_null() => Target::Object(oid),
+            _ => Target::Broken,
+        };
+        found.push(Reference {
+            name: name.into(),
+            target,
+        });
+    }
+    Ok(found)
+}
+
+pub fn update(
+    repo: &Repo,
+    name: &str,
+    new: Option<ObjectId>,
+    expected: Expected,
+    durability: Durability,
+) -> Result<Outcome> {
+    let null = repo.object_hash().null();
+    let old = match expected {
+        Expected::Absent => null,
+        Expected::At(oid) => oid,
+    };
+    let command = match new {
+        Some(new) => format!("update {name}\0{new}\0{old}\0"),
+        None => format!("delete {name}\0{old}\0"),
+    };
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let output = fsync(repo, durability)?
+            .args(["update-ref", "--stdin", "-z"])
+            .input(command.clone())
+            .output()?;
+        if output.status.success() {
+            return Ok(Outcome::Done);
+        }
+        let actual = match get(repo, name)? {
+            Some(Target::Object(oid)) => Some(oid),
+            _ => None,
+        };
+        let as_expected = match expected {
+            Expected::Absent => actual.is_none(),
+            Expected::At(oid) => actual == Some(oid),
+        };
+        if !as_expected {
+            return Ok(Outcome::Moved(actual));
+        }
+        let error = refused("update-ref".to_owned(), &output);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if text.contains("cannot create")
+            || text.contains("conflict")
+            || text.contains("there are still refs under")
+        {
+            return Err(Error::RefConflict(name.to_owned()));
+        }
+        if start.elapsed() >= PATIENCE {
+            return Err(error);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn fsync(repo: &Repo, durability: Durability) -> Result<Cmd> {
+    let components = match durability {
+        Durability::Durable => "loose-object,pack,pack-metadata,reference",
+        Durability::Relaxed => "none",
+    };
+    repo.git_with(&[("core.fsync", components)])
+}

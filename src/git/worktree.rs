@@ -1,0 +1,423 @@
+//! Linked worktrees: added, found, locked, let go and removed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice};
+
+use super::repo::{RefFormat, parse_oid};
+use super::{Error, Repo, Result};
+
+/// What a worktree's HEAD says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// On a branch, by its full name.
+    Branch(BString),
+    Detached(ObjectId),
+    /// Nothing that can be read, as in a worktree that is half made.
+    Unknown,
+}
+
+/// A linked worktree.
+#[derive(Debug, Clone)]
+pub struct Worktree {
+    pub path: PathBuf,
+    /// Its own directory below the common one's `worktrees`.
+    pub git_dir: PathBuf,
+    pub head: Head,
+    /// Why it is locked, if it is.
+    pub lock: Option<String>,
+    /// Whether its directory is there and knows that it is this worktree.
+    pub exists: bool,
+}
+
+/// What is checked out.
+#[derive(Debug, Clone, Copy)]
+pub enum Checkout<'a> {
+    NewBranch { name: &'a str, at: ObjectId },
+    Branch(&'a str),
+    Detached(ObjectId),
+}
+
+/// Whether files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    Checkout,
+    None,
+}
+
+/// Whether the repository's hooks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hooks {
+    Run,
+    Skip,
+}
+
+/// A worktree to be made.
+#[derive(Debug)]
+pub struct Add<'a> {
+    pub path: &'a Path,
+    pub checkout: Checkout<'a>,
+    /// Why it is locked from its first moment.
+    pub reason: &'a str,
+    pub files: Files,
+    /// A lease that the child holds too, so that nobody runs beside it should we die first.
+    pub lock_fd: Option<BorrowedFd<'a>>,
+    pub hooks: Hooks,
+}
+
+/// Lists the linked worktrees.
+pub fn list(repo: &Repo) -> Result<Vec<Worktree>> {
+    let dir = repo.common_dir().join("worktrees");
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(format!("'{}'", dir.display()))(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io(format!("'{}'", dir.display())))?;
+        if let Some(path) = path_of(&entry.path()) {
+            found.push(read(repo, path, entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+/// Finds the linked worktree at a path, whether its directory is there or not.
+pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
+    let wanted = resolve(path);
+    // The directory's own word is enough where it has one.
+    if let Some(git_dir) = admin_of(&wanted)
+        && path_of(&git_dir).is_some_and(|back| resolve(&back) == wanted)
+        && resolve(&git_dir).parent() == Some(repo.common_dir().join("worktrees").as_path())
+    {
+        return read(repo, wanted, git_dir).map(Some);
+    }
+    let dir = repo.common_dir().join("worktrees");
+    let Ok(entries) = fs::read_dir(&dir) else {
+        return Ok(None);
+    };
+    for entry in entries.flatten() {
+        if path_of(&entry.path()).is_some_and(|found| resolve(&found) == wanted) {
+            return read(repo, wanted, entry.path()).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn read(repo: &Repo, path: PathBuf, git_dir: PathBuf) -> Result<Worktree> {
+    let lock = fs::read(git_dir.join("locked"))
+        .ok()
+        .map(|why| String::from_utf8_lossy(&why).trim().to_owned());
+    let exists = admin_of(&path).is_some_and(|found| resolve(&found) == resolve(&git_dir));
+    let half_made = lock.as_deref() == Some("initializing") || !git_dir.join("commondir").exists();
+    let head = if half_made {
+        Head::Unknown
+    } else {
+        head(repo, &git_dir)?
+    };
+    Ok(Worktree {
+        path,
+        git_dir,
+        head,
+        lock,
+        exists,
+    })
+}
+
+/// Reads the HEAD of a worktree, or of the main one when given the common directory.
+fn head(repo: &Repo, git_dir: &Path) -> Result<Head> {
+    if repo.ref_format() == RefFormat::Files {
+        let Ok(content) = fs::read(git_dir.join("HEAD")) else {
+            return Ok(Head::Unknown);
+        };
+        return Ok(match content.strip_prefix(b"ref:") {
+            Some(name) => Head::Branch(name.trim().into()),
+            None => parse_oid(content.trim()).map_or(Head::Unknown, Head::Detached),
+        });
+    }
+    let git = || Ok::<_, Error>(repo.git_in(git_dir)?.arg("--git-dir").arg(git_dir));
+    let symbolic = git()?.args(["symbolic-ref", "--quiet", "HEAD"]).output()?;
+    if symbolic.status.success() {
+        return Ok(Head::Branch(symbolic.stdout.trim().into()));
+    }
+    let detached = git()?
+        .args(["rev-parse", "--verify", "--quiet", "HEAD"])
+        .output()?;
+    Ok(parse_oid(detached.stdout.trim()).map_or(Head::Unknown, Head::Detached))
+}
+
+/// The worktree that an administrative directory belongs to.
+fn path_of(git_dir: &Path) -> Option<PathBuf> {
+    let content = fs::read(git_dir.join("gitdir")).ok()?;
+    let dot_git = git_dir.join(OsStr::from_bytes(content.trim_end_with(|c| c == '\n')));
+    dot_git.parent().map(Path::to_owned)
+}
+
+/// The administrative directory that a worktree names in its `.git` file.
+fn admin_of(path: &Path) -> Option<PathBuf> {
+    let content = fs::read(path.join(".git")).ok()?;
+    let target = content.strip_prefix(b"gitdir: ")?.trim_end_with(|c| c == '\n');
+    Some(path.join(OsStr::from_bytes(target)))
+}
+
+/// The path without symbolic links, as far as it exists.
+fn resolve(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => resolve(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// Where a branch is checked out, or being rebased or bisected, so that no other worktree may have it.
+pub fn holder_of(repo: &Repo, branch: &str) -> Result<Option<PathBuf>> {
+    let on = Head::Branch(branch.into());
+    let is_bare = repo.config_bool("core.bare").unwrap_or(false);
+    if !is_bare && (head(repo, repo.common_dir())? == on || is_in_midst(repo.common_dir(), branch)) {
+        return Ok(Some(repo.main_dir()));
+    }
+    let found = list(repo)?
+        .into_iter()
+        .find(|worktree| worktree.head == on || is_in_midst(&worktree.git_dir, branch));
+    Ok(found.map(|worktree| worktree.path))
+}
+
+/// Whether a rebase or bisect that began on the branch will come back to it.
+fn is_in_midst(git_dir: &Path, branch: &str) -> bool {
+    let says = |file: &str, name: &str| {
+        fs::read(git_dir.join(file)).is_ok_and(|content| content.trim() == name.as_bytes())
+    };
+    let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+    says("rebase-merge/head-name", branch)
+        || says("rebase-apply/head-name", branch)
+        || says("BISECT_START", short)
+}
+
+/// Makes a worktree by `git worktree add`, locked from its first moment.
+pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
+    let mut git = repo.git()?;
+    if add.hooks == Hooks::Skip {
+        git = repo.git_with(&[("core.hooksPath", "/dev/null")])?;
+    }
+    git = git.args([
+        "worktree",
+        "add",
+        "--quiet",
+        "--no-track",
+        "--lock",
+        "--reason",
+        add.reason,
+    ]);
+    if add.files == Files::None {
+        git = git.arg("--no-checkout");
+    }
+    git = match add.checkout {
+        Checkout::NewBranch { name, .. } => git.args(["-b", name]),
+        Checkout::Branch(_) => git,
+        Checkout::Detached(_) => git.arg("--detach"),
+    };
+    git = git.arg("--end-of-options").arg(add.path);
+    git = match add.checkout {
+        Checkout::NewBranch { at, .. } | Checkout::Detached(at) => git.arg(at.to_string()),
+        Checkout::Branch(name) => git.arg(name),
+    };
+    if let Some(fd) = add.lock_fd {
+        git = git.holding(fd);
+    }
+    git.run().map(|_| ())
+}
+
+/// Removes what a killed `git worktree add` left at a path; a worktree that is whole stays.
+pub fn clean_half_made(repo: &Repo, path: &Path, trash: &Path) -> Result<()> {
+    let Some(found) = at(repo, path)? else {
+        return Ok(());
+    };
+    if found.head == Head::Unknown || !found.exists {
+        remove(repo, &found, trash)?;
+    }
+    Ok(())
+}
+
+/// Locks a worktree against pruning, for a reason.
+pub fn lock(_repo: &Repo, worktree: &Worktree, reason: &str) -> Result<()> {
+    if worktree.lock.as_deref() == Some(reason) {
+        return Ok(());
+    }
+    let path = worktree.git_dir.join("locked");
+    fs::write(&path, reason).map_err(Error::io(format!("cannot write '{}'", path.display())))
+}
+
+/// Drops the lock.
+pub fn unlock(_repo: &Repo, worktree: &Worktree) -> Result<()> {
+    let path = worktree.git_dir.join("locked");
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets HEAD go from its branch to that commit; index and files stay as they are.
+pub fn detach_head(repo: &Repo, worktree: &Worktree, at: ObjectId) -> Result<()> {
+    repo.git_in(&worktree.git_dir)?
+        .arg("--git-dir")
+        .arg(&worktree.git_dir)
+        .args(["update-ref", "--no-deref", "-m", "session: parked", "HEAD"])
+        .arg(at.to_string())
+        .run()
+        .map(|_| ())
+}
+
+/// Removes a worktree: its directory into `trash` where that is on the same file system, so that it takes no time.
+pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
+    if worktree.path.symlink_metadata().is_ok() {
+        let aside = unused(trash, worktree.path.file_name().unwrap_or_default());
+        match fs::rename(&worktree.path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                let io = Error::io(format!("cannot remove '{}'", worktree.path.display()));
+                fs::remove_dir_all(&worktree.path).map_err(io)?;
+            }
+            Err(error) => {
+                return Err(Error::io(format!(
+                    "cannot move '{}' away",
+                    worktree.path.display()
+                ))(error));
+            }
+        }
+    }
+    match fs::remove_dir_all(&worktree.git_dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(format!(
+            "cannot remove '{}'",
+            worktree.git_dir.display()
+        ))(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes what was moved to the trash.
+pub fn empty_trash(trash: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(trash) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(Error::io(format!("cannot remove '{}'", path.display())))?;
+    }
+    Ok(())
+}
+
+/// A name in the trash that nothing has yet.
+fn unused(trash: &Path, name: &OsStr) -> PathBuf {
+    (0u32..)
+        .map(|number| {
+            let mut name = name.to_owned();
+            name.push(format!(".{}.{number}", std::process::id()));
+            trash.join(name)
+        })
+        .find(|path| path.symlink_metadata().is_err())
+        .unwrap_or_else(|| trash.join("worktree"))
+}
+
+/// Moves the lock files that a dead process left in a worktree's own directory to the trash, and names them.
+///
+/// The caller knows that nothing of the worktree's processes is alive.
+pub fn move_stale_locks(worktree: &Worktree, trash: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(entries) = fs::read_dir(&worktree.git_dir) else {
+        return Ok(Vec::new());
+    };
+    let mut moved = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) && path.extension() == Some(OsStr::new("lock"))
+        {
+            fs::rename(&path, unused(trash, &entry.file_name()))
+                .map_err(Error::io(format!("cannot move '{}' away", path.display())))?;
+            moved.push(path);
+        }
+    }
+    Ok(moved)
+}
+
+/// The beginnings of reflog messages that git writes when a commit was made here rather than moved to.
+const MADE: [&str; 7] = ["commit", "cherry-pick", "revert", "rebase", "am", "merge", "pull"];
+/// What says the contrary.
+const MOVED: [&str; 8] = [
+    "Fast-forward",
+    "(start)",
+    "(finish)",
+    "(abort)",
+    "returning to",
+    "checkout",
+    "(reset)",
+    "fast-forward",
+];
+
+/// The commits that were made in a worktree, oldest first, by the entries of its HEAD's reflog after the first `seen`;
+/// with them the number of entries there are.
+pub fn made_commits(repo: &Repo, worktree: &Worktree, seen: usize) -> Result<(Vec<ObjectId>, usize)> {
+    let entries = head_log(repo, worktree)?;
+    let count = entries.len();
+    let mut made: Vec<ObjectId> = Vec::new();
+    // A log that was cut is read from its beginning: a note that is there already isn't added again.
+    let skip = if count < seen { 0 } else { seen };
+    for (oid, message) in entries.into_iter().skip(skip) {
+        let by = MADE.iter().any(|verb| {
+            message.strip_prefix(verb.as_bytes()).is_some_and(|rest| {
+                rest.first()
+                    .is_some_and(|next| matches!(next, b':' | b' ' | b'-'))
+            })
+        });
+        let moved = MOVED
+            .iter()
+            .any(|word| message.find(word).is_some_and(|at| at < 60));
+        if by && !moved && !oid.is_null() && !made.contains(&oid) && super::objects::exists(repo, oid) {
+            made.push(oid);
+        }
+    }
+    Ok((made, count))
+}
+
+/// The entries of the HEAD's reflog, oldest first: where it came to, and why.
+fn head_log(repo: &Repo, worktree: &Worktree) -> Result<Vec<(ObjectId, BString)>> {
+    if repo.ref_format() == RefFormat::Files {
+        let Ok(content) = fs::read(worktree.git_dir.join("logs/HEAD")) else {
+            return Ok(Vec::new());
+        };
+        let entry = |line: &[u8]| {
+            let (fields, message) = line.split_once_str("\t").unwrap_or((line, b""));
+            let oid = parse_oid(fields.split(|byte| *byte == b' ').nth(1)?)?;
+            Some((oid, BString::from(message)))
+        };
+        return Ok(content.lines().filter_map(entry).collect());
+    }
+    let output = repo
+        .git_in(&worktree.git_dir)?
+        .arg("--git-dir")
+        .arg(&worktree.git_dir)
+        .args(["log", "--walk-reflogs", "--format=%H%x00%gs", "HEAD", "--"])
+        .output()?;
+    let entry = |line: &[u8]| {
+        let (oid, message) = line.split_once_str("\0")?;
+        Some((parse_oid(oid)?, BString::from(message)))
+    };
+    let mut entries: Vec<_> = output.stdout.lines().filter_map(entry).collect();
+    entries.reverse();
+    Ok(entries)
+}

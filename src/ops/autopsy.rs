@@ -1,0 +1,100 @@
+//! What is left of a session that failed: its last output, what it changed, its last commit.
+
+use gix::ObjectId;
+
+use super::diff::difference;
+use super::error::Result;
+use super::follow::{copy, tail_start};
+use super::workspace::Workspace;
+use crate::store::Session;
+
+/// How many lines of output are shown.
+const LINES: usize = 10;
+/// How many changed files are named.
+const FILES: usize = 20;
+/// The longest line that is kept, in bytes.
+const LONGEST: usize = 2000;
+
+/// The findings.
+#[derive(Debug, Default)]
+pub struct Autopsy {
+    /// The last lines of output, oldest first.
+    pub output: Vec<String>,
+    /// Lines of `git diff --stat` from the base to the work.
+    pub changed: Vec<String>,
+    /// The last commit that the session made: id and subject.
+    pub last_commit: Option<String>,
+}
+
+/// Looks at a failed session; none for one that has not failed.
+pub fn autopsy(ws: &Workspace, session: &Session) -> Result<Option<Autopsy>> {
+    let summary = &session.event.summary;
+    let lost = summary.reason.as_deref() == Some("lost");
+    if !lost
+        && !summary
+            .outcome
+            .as_ref()
+            .is_some_and(|outcome| outcome.is_failure())
+    {
+        return Ok(None);
+    }
+    let mut autopsy = Autopsy {
+        output: last_lines(ws, session)?,
+        ..Autopsy::default()
+    };
+    if let Some(head) = summary.head.filter(|head| Some(*head) != summary.base) {
+        autopsy.last_commit = subject(ws, head)?;
+    }
+    let (base, work) = difference(ws, session)?;
+    if base != work {
+        autopsy.changed = stat(ws, base, work)?;
+    }
+    Ok(Some(autopsy))
+}
+
+fn last_lines(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
+    let path = ws.run_dir(session.id()).output();
+    let start = tail_start(&path, LINES)?;
+    let mut bytes = Vec::new();
+    copy(&path, start, &mut |piece: &[u8]| {
+        // A line without an end must not fill the memory; its end is what matters.
+        bytes.extend_from_slice(piece);
+        let excess = bytes.len().saturating_sub(LINES * LONGEST);
+        bytes.drain(..excess);
+    })?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn subject(ws: &Workspace, commit: ObjectId) -> Result<Option<String>> {
+    let object = ws.repo.gix().try_find_object(commit).ok().flatten();
+    let Some(Ok(commit)) = object.map(|object| object.try_into_commit()) else {
+        return Ok(None);
+    };
+    let hex = commit.id.to_hex_with_len(12).to_string();
+    let subject = commit.message_raw_sloppy().to_string();
+    Ok(Some(format!(
+        "{hex} {}",
+        subject.lines().next().unwrap_or_default()
+    )))
+}
+
+fn stat(ws: &Workspace, base: ObjectId, work: ObjectId) -> Result<Vec<String>> {
+    let output = ws
+        .repo
+        .git()?
+        .args([
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--stat=72",
+        ])
+        .arg(format!("--stat-count={FILES}"))
+        .args([base.to_string(), work.to_string()])
+        .run()?;
+    Ok(String::from_utf8_lossy(&output)
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect())
+}

@@ -1,0 +1,256 @@
+//! A session's worktree: made for a start, found or put back for a resume, let go when it has ended.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+
+use super::error::{Error, Result};
+use super::local::{Guard, Place, RunDir};
+use super::workspace::Workspace;
+use crate::git::refs::Target;
+use crate::git::snapshot::{self, Unsaved};
+use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
+use crate::session::{Arg, SessionId, Spec};
+use crate::store::{Session, names};
+
+/// A worktree that is ready for the worker.
+#[derive(Debug)]
+pub struct Ready {
+    pub path: PathBuf,
+    /// What of the saved work could not be put back.
+    pub unrestored: Vec<Unsaved>,
+}
+
+/// Why a worktree is locked, for `git worktree list`.
+fn reason(id: &SessionId) -> String {
+    format!("session {id}")
+}
+
+/// Makes or finds the worktree of a pending session.
+///
+/// # Errors
+/// Before any side effect: a branch that is checked out elsewhere or exists already, a path that is taken.
+pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) -> Result<Ready> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
+    if let Some(found) = standing(ws, &run_dir)? {
+        worktree::lock(&ws.repo, &found, &reason(id))?;
+        return Ok(Ready {
+            path: found.path,
+            unrestored: Vec::new(),
+        });
+    }
+    let begun = begun_before(ws, &run_dir)?;
+    let base = session.event.summary.base.ok_or(Error::Unborn)?;
+    let full = spec.branch.as_deref().map(names::full_branch);
+    let exists = match &full {
+        Some(full) => ws.repo.refs().get(full)?.is_some(),
+        None => false,
+    };
+    let (checkout, made_branch) = match &full {
+        None => (Checkout::Detached(base), false),
+        Some(full) if exists => {
+            let branch = spec.branch.clone().unwrap_or_default();
+            if let Some(path) = worktree::holder_of(&ws.repo, full)? {
+                return Err(Error::BranchInUse { branch, path });
+            }
+            let made_by_us = begun.as_ref().is_some_and(|place| place.made_branch);
+            if !spec.existing_branch && !made_by_us {
+                return Err(Error::BranchExists { branch });
+            }
+            (Checkout::Branch(branch_name(spec)), made_by_us)
+        }
+        Some(_) if spec.existing_branch => return Err(Error::NoBranch(branch_name(spec).to_owned())),
+        Some(_) => (
+            Checkout::NewBranch {
+                name: branch_name(spec),
+                at: base,
+            },
+            true,
+        ),
+    };
+    let path = planned_path(ws, id, spec);
+    add(
+        ws,
+        &run_dir,
+        guard,
+        id,
+        &path,
+        checkout,
+        made_branch,
+        Files::Checkout,
+    )?;
+    Ok(Ready {
+        path,
+        unrestored: Vec::new(),
+    })
+}
+
+/// Finds the worktree of a suspended session, or puts it back as it was saved.
+pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) -> Result<Ready> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
+    let before = run_dir.place()?;
+    if let Some(found) = standing(ws, &run_dir)? {
+        worktree::lock(&ws.repo, &found, &reason(id))?;
+        return Ok(Ready {
+            path: found.path,
+            unrestored: Vec::new(),
+        });
+    }
+    begun_before(ws, &run_dir)?;
+    let path = before
+        .map(|place| PathBuf::from(place.path.as_os_str()))
+        .unwrap_or_else(|| planned_path(ws, id, spec));
+    let summary = &session.event.summary;
+    let Some(work) = summary.work else {
+        let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
+        let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
+        add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
+        return Ok(Ready {
+            path,
+            unrestored: Vec::new(),
+        });
+    };
+    let saved = snapshot::read(&ws.repo, work)?;
+    let head = saved.head.or(summary.head).ok_or(Error::Unborn)?;
+    let branch = saved.branch.as_ref().map(|name| name.to_string());
+    let short = branch
+        .as_deref()
+        .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
+    let (checkout, made) = attach(ws, short, head)?;
+    add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
+    let restored = snapshot::restore(&ws.repo, work, &path, Some(&run_dir.state()));
+    match restored {
+        Ok(restored) => Ok(Ready {
+            path,
+            unrestored: restored.unrestored,
+        }),
+        Err(error) => {
+            // What is only half there must not be taken for the session's work; all of it is in the snapshot.
+            if let Some(half) = worktree::at(&ws.repo, &path)? {
+                worktree::remove(&ws.repo, &half, &ws.trash())?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn branch_name(spec: &Spec) -> &str {
+    spec.branch.as_deref().unwrap_or_default()
+}
+
+/// The branch, where it is free and still where the work left it; else the bare commit.
+fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result<(Checkout<'a>, bool)> {
+    let Some(name) = branch else {
+        return Ok((Checkout::Detached(head), false));
+    };
+    let full = names::full_branch(name);
+    Ok(match ws.repo.refs().get(&full)? {
+        None => (Checkout::NewBranch { name, at: head }, true),
+        Some(Target::Object(tip)) if tip == head => match worktree::holder_of(&ws.repo, &full)? {
+            Some(path) => {
+                return Err(Error::BranchInUse {
+                    branch: name.to_owned(),
+                    path,
+                });
+            }
+            None => (Checkout::Branch(name), false),
+        },
+        Some(_) => (Checkout::Detached(head), false),
+    })
+}
+
+/// The recorded worktree, if it is there whole.
+pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
+    let Some(place) = run_dir.place()? else {
+        return Ok(None);
+    };
+    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
+    Ok(found.filter(|worktree| worktree.exists && worktree.head != Head::Unknown))
+}
+
+/// What a start that was killed left of its plan; what is half made is removed.
+fn begun_before(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
+    let place = run_dir.place()?;
+    if let Some(place) = &place {
+        worktree::clean_half_made(&ws.repo, Path::new(place.path.as_os_str()), &ws.trash())?;
+    }
+    Ok(place)
+}
+
+fn planned_path(ws: &Workspace, id: &SessionId, spec: &Spec) -> PathBuf {
+    match &spec.worktree {
+        Some(path) => ws.repo.main_dir().join(path.as_os_str()),
+        None => ws.worktree_root().join(id.as_str()),
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one thing that git worktree add is told"
+)]
+fn add(
+    ws: &Workspace,
+    run_dir: &RunDir,
+    guard: &Guard,
+    id: &SessionId,
+    path: &Path,
+    checkout: Checkout<'_>,
+    made_branch: bool,
+    files: Files,
+) -> Result<()> {
+    let free = match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if !free {
+        return Err(Error::PathTaken(path.to_owned()));
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(Error::io(format!("cannot make '{}'", parent.display())))?;
+    }
+    // Written first, so that the next command knows what a killed one had begun.
+    let place = Place {
+        path: Arg::from(path.as_os_str().to_owned()),
+        made_branch,
+        parked: false,
+        noted: 0,
+    };
+    run_dir.write_place(&place)?;
+    let hooks = match ws.repo.config_bool("session.hooks") {
+        Some(true) => Hooks::Run,
+        _ => Hooks::Skip,
+    };
+    let reason = reason(id);
+    let add = Add {
+        path,
+        checkout,
+        reason: &reason,
+        files,
+        lock_fd: Some(guard.lease.as_fd()),
+        hooks,
+    };
+    worktree::add(&ws.repo, &add)?;
+    Ok(())
+}
+
+/// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped.
+pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
+    let Some(place) = run_dir.place()? else {
+        return Ok(());
+    };
+    if let Some(found) = standing(ws, run_dir)? {
+        if let Head::Branch(name) = &found.head
+            && let Some(Target::Object(tip)) = ws.repo.refs().get(&name.to_string())?
+        {
+            worktree::detach_head(&ws.repo, &found, tip)?;
+        }
+        worktree::unlock(&ws.repo, &found)?;
+    }
+    run_dir.write_place(&Place {
+        parked: true,
+        ..place
+    })
+}

@@ -1,0 +1,91 @@
+//! Which clone this is: a random id, and the place that it was made for.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::local::write_atomically;
+use super::workspace::random_word;
+
+/// Sets the id where the directory is made anew each time, as in CI.
+const OVERRIDE: &str = "GIT_SESSION_CLONE";
+
+/// A clone's identity. It holds only in the directory and on the machine that it was made for: what was moved keeps
+/// it, a copy doesn't.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Clone {
+    pub id: String,
+    inode: u64,
+    machine: String,
+}
+
+impl Clone {
+    /// Reads the identity, if there is one that holds here.
+    pub fn known(local: &Path) -> Result<Option<Clone>> {
+        if let Some(id) = std::env::var(OVERRIDE).ok().filter(|id| !id.is_empty()) {
+            if !id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                || id.starts_with('-')
+            {
+                let why = format!("'{id}' is not made of letters, digits and '-'");
+                return Err(Error::Option {
+                    option: OVERRIDE.to_owned(),
+                    why,
+                });
+            }
+            return Ok(Some(Clone {
+                id,
+                inode: 0,
+                machine: String::new(),
+            }));
+        }
+        let path = local.join("clone");
+        let json = match fs::read(&path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
+        };
+        let clone: Clone = serde_json::from_slice(&json).map_err(|error| Error::BadRecord {
+            path,
+            why: error.to_string(),
+        })?;
+        Ok((clone.inode == inode(local)? && clone.machine == machine()).then_some(clone))
+    }
+
+    /// Makes a new identity. Of several that try at once, all end with the same.
+    pub fn establish(local: &Path) -> Result<Clone> {
+        let lock = crate::worker::Lease::acquire_blocking(&local.join("lock"))?;
+        if let Some(clone) = Clone::known(local)? {
+            return Ok(clone);
+        }
+        let clone = Clone {
+            id: random_word(16)?,
+            inode: inode(local)?,
+            machine: machine(),
+        };
+        let json = serde_json::to_vec(&clone).unwrap_or_default();
+        write_atomically(&local.join("clone"), &json)?;
+        drop(lock);
+        Ok(clone)
+    }
+}
+
+/// The inode of the common git directory, which a move keeps and a copy doesn't.
+fn inode(local: &Path) -> Result<u64> {
+    let common = local.parent().unwrap_or(local);
+    let meta = fs::metadata(common).map_err(Error::io(format!("'{}'", common.display())))?;
+    Ok(meta.ino())
+}
+
+fn machine() -> String {
+    fs::read_to_string("/etc/machine-id")
+        .ok()
+        .map(|text| text.trim().to_owned())
+        .filter(|id| !id.is_empty())
+        .unwrap_or_else(super::workspace::host)
+}

@@ -1,0 +1,167 @@
+//! What an operation can refuse, each with a code for programs.
+
+use std::path::PathBuf;
+
+use crate::session::{IdError, Refused, SessionId};
+use crate::worker::{DetachError, LeaseError, PlatformError, ReadyError};
+use crate::{git, store};
+
+/// The result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in an operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The table of states and events doesn't have this step.
+    #[error("session '{id}': {refused}")]
+    Illegal { id: SessionId, refused: Refused },
+    #[error("there is no session '{0}'")]
+    NotFound(String),
+    #[error("'{selector}' is ambiguous: {}", candidates.join(", "))]
+    Ambiguous {
+        selector: String,
+        candidates: Vec<String>,
+    },
+    #[error("session '{0}' exists already")]
+    IdTaken(SessionId),
+    /// It is another clone's to change.
+    #[error("session '{id}' is owned by another clone, on '{host}'")]
+    OwnedElsewhere { id: SessionId, host: String },
+    #[error("'{0}' is not a legal branch name")]
+    BadBranch(String),
+    #[error("branch '{branch}' exists already")]
+    BranchExists { branch: String },
+    #[error("branch '{branch}' is checked out at '{}'", path.display())]
+    BranchInUse { branch: String, path: PathBuf },
+    #[error("branch '{0}' does not exist")]
+    NoBranch(String),
+    #[error("'{}' exists already and is not empty", .0.display())]
+    PathTaken(PathBuf),
+    #[error("there is no commit yet to begin from")]
+    Unborn,
+    #[error("session '{id}' has no worktree here: {why}")]
+    NoWorktree { id: SessionId, why: String },
+    #[error("no command is given")]
+    NoCommand,
+    /// A named worker is configured wrongly, or not at all.
+    #[error("{0}")]
+    Worker(String),
+    #[error("option {option}: {why}")]
+    Option { option: String, why: String },
+    #[error("environment variable '{0}' is not set")]
+    NoVariable(String),
+    /// The worker's exec failed.
+    #[error("session '{id}' could not be started: {message}")]
+    Exec {
+        id: SessionId,
+        code: i32,
+        message: String,
+    },
+    /// The supervisor said why it gave up.
+    #[error("session '{id}': {message}")]
+    Supervisor { id: SessionId, message: String },
+    #[error("session '{id}': processes are still alive and can't be killed: {who}")]
+    StillAlive { id: SessionId, who: String },
+    /// What is known here says nothing about the worker.
+    #[error("session '{id}': whether its worker is alive can't be told: {why}")]
+    Unknown { id: SessionId, why: String },
+    #[error("another command is at work on session '{0}'")]
+    Busy(SessionId),
+    /// What was asked for came too late: the session went on meanwhile.
+    #[error("session '{id}' changed meanwhile: it is {now}")]
+    Changed { id: SessionId, now: String },
+    #[error("session '{id}': {what}")]
+    Lacking { id: SessionId, what: String },
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    #[error("'{}' can't be read: {why}", path.display())]
+    BadRecord { path: PathBuf, why: String },
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    #[error(transparent)]
+    Detach(#[from] DetachError),
+    #[error(transparent)]
+    Ready(#[from] ReadyError),
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+
+    /// Gives the word by which programs know this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
+                git::Error::NotARepository(_) => "not-a-repository",
+                git::Error::DubiousOwnership(_) => "dubious-ownership",
+                git::Error::NoGit(_) => "no-git",
+                git::Error::NoSuchCommit(_) => "no-such-commit",
+                git::Error::Locked { .. } => "locked",
+                _ => "git",
+            },
+            Error::Store(store::Error::NotOurs { .. }) => "not-ours",
+            Error::Store(store::Error::NewerFormat { .. }) => "newer-format",
+            Error::Store(store::Error::Full(_)) => "log-full",
+            Error::Store(store::Error::Spec { .. }) => "bad-specification",
+            Error::Id(_) => "bad-id",
+            Error::Illegal { .. } => "illegal-step",
+            Error::NotFound(_) => "not-found",
+            Error::Ambiguous { .. } => "ambiguous",
+            Error::IdTaken(_) => "id-taken",
+            Error::OwnedElsewhere { .. } => "owned-elsewhere",
+            Error::BadBranch(_) => "bad-branch",
+            Error::BranchExists { .. } => "branch-exists",
+            Error::BranchInUse { .. } => "branch-in-use",
+            Error::NoBranch(_) => "no-such-branch",
+            Error::PathTaken(_) => "path-taken",
+            Error::Unborn => "no-commit",
+            Error::NoWorktree { .. } => "no-worktree",
+            Error::NoCommand => "no-command",
+            Error::Worker(_) => "bad-worker",
+            Error::Option { .. } => "bad-option",
+            Error::NoVariable(_) => "no-variable",
+            Error::Exec { .. } => "not-executable",
+            Error::Supervisor { .. } => "supervisor",
+            Error::StillAlive { .. } => "still-alive",
+            Error::Unknown { .. } => "unknown",
+            Error::Busy(_) => "busy",
+            Error::Changed { .. } => "changed",
+            Error::Lacking { .. } => "lacking",
+            Error::Io { .. } | Error::Lease(_) => "io",
+            Error::BadRecord { .. } => "bad-record",
+            Error::Platform(_) | Error::Detach(_) | Error::Ready(_) => "process",
+        }
+    }
+
+    /// The exit code: 1 for what is refused or false, 128 for what is broken, the worker's own where it could not
+    /// be executed, 129 for what was typed wrongly.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Error::Exec { code, .. } => *code,
+            Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
+                git::Error::NoSuchCommit(_) => 1,
+                _ => 128,
+            },
+            Error::Store(store::Error::Spec { .. })
+            | Error::Io { .. }
+            | Error::BadRecord { .. }
+            | Error::Lease(_)
+            | Error::Platform(_)
+            | Error::Detach(_)
+            | Error::Ready(_) => 128,
+            Error::Id(_) | Error::BadBranch(_) | Error::Option { .. } | Error::NoCommand => 129,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! `start` and `resume`: worktree, run record, supervisor, and the word that the worker runs.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkout;
+use super::error::{Error, Result};
+use super::local::{Guard, Phase, Run, RunDir, Variables};
+use super::record::{check, load, spec};
+use super::recover::reconcile;
+use super::workspace::{Workspace, random_word};
+use crate::git::command::is_local_variable;
+use crate::git::snapshot::Unsaved;
+use crate::session::{Arg, Kind, SessionId, Spec};
+use crate::store::Session;
+use crate::worker::{Detach, Lease, Ready, Signal, detach};
+
+/// The verb by which a supervisor is started.
+pub const SUPERVISE: &str = "supervise";
+
+/// A session whose worker runs, or has run.
+#[derive(Debug)]
+pub struct Launched {
+    pub session: Session,
+    pub worktree: PathBuf,
+    /// What of the saved work could not be put back.
+    pub unrestored: Vec<Unsaved>,
+}
+
+/// What a supervisor says when its worker runs, or never will.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Report {
+    Runs,
+    /// The exec failed, with its code by shell convention.
+    NotExecuted {
+        code: i32,
+        message: String,
+    },
+    Refused {
+        message: String,
+    },
+}
+
+/// Starts a pending session.
+pub fn start(ws: &mut Workspace, id: &SessionId, program: OsString) -> Result<Launched> {
+    launch(ws, id, program, Kind::Start)
+}
+
+/// Resumes a suspended one, where it stands or put back as it was saved.
+pub fn resume(ws: &mut Workspace, id: &SessionId, program: OsString) -> Result<Launched> {
+    launch(ws, id, program, Kind::Resume)
+}
+
+fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> Result<Launched> {
+    let session = load(ws, id)?;
+    ws.check_owned(&session)?;
+    check(&session, kind)?;
+    ws.prepare()?;
+    let run_dir = ws.run_dir(id);
+    let guard = run_dir.guard(id)?;
+    let session = reconcile(ws, &guard, id)?;
+    check(&session, kind)?;
+    if kind == Kind::Resume && run_dir.run()?.is_some() && run_dir.is_supervised()? {
+        return thaw(ws, &run_dir, &session);
+    }
+    let spec = spec(ws, &session)?;
+    let variables = variables(&run_dir, &spec)?;
+    let ready = match kind {
+        Kind::Start => checkout::for_start(ws, &session, &spec, &guard)?,
+        _ => checkout::for_resume(ws, &session, &spec, &guard)?,
+    };
+    if !variables.is_empty() {
+        run_dir.write_variables(&variables)?;
+    }
+    let pipe = hand_over(ws, &run_dir, &guard, &session, program)?;
+    let report = pipe.wait(None)?;
+    let bad = |error: serde_json::Error| Error::Supervisor {
+        id: id.clone(),
+        message: error.to_string(),
+    };
+    let report: Report = serde_json::from_slice(&report).map_err(bad)?;
+    match report {
+        Report::Runs => {
+            let session = load(ws, id)?;
+            Ok(Launched {
+                session,
+                worktree: ready.path,
+                unrestored: ready.unrestored,
+            })
+        }
+        Report::NotExecuted { code, message } => Err(Error::Exec {
+            id: id.clone(),
+            code,
+            message,
+        }),
+        Report::Refused { message } => Err(Error::Supervisor {
+            id: id.clone(),
+            message,
+        }),
+    }
+}
+
+/// Values for every variable that the specification names, from those kept here or else from the caller.
+fn variables(run_dir: &RunDir, spec: &Spec) -> Result<Variables> {
+    let mut values = run_dir.variables()?;
+    for name in &spec.environment {
+        if values.contains_key(name) {
+            continue;
+        }
+        let value = std::env::var_os(name).ok_or_else(|| Error::NoVariable(name.clone()))?;
+        values.insert(
+            name.clone(),
+            serde_json::to_value(Arg::from(value)).unwrap_or_default(),
+        );
+    }
+    Ok(values)
+}
+
+/// Writes the run record and starts the supervisor, which holds both locks from its first moment.
+fn hand_over(
+    ws: &Workspace,
+    run_dir: &RunDir,
+    guard: &Guard,
+    session: &Session,
+    program: OsString,
+) -> Result<Ready> {
+    let io = |error: std::io::Error| Error::Io {
+        what: "the supervisor's locks".to_owned(),
+        source: error,
+    };
+    let lease = Lease::inheritable(&run_dir.supervisor_lock(), std::time::Duration::from_secs(5))?;
+    let supervisor_lock = lease.ok_or_else(|| Error::Busy(session.id().clone()))?;
+    let guard_copy = guard.lease.as_fd().try_clone_to_owned().map_err(io)?;
+    run_dir.clear_run()?;
+    run_dir.write_run(&Run {
+        attempt: random_word(16)?,
+        phase: Phase::Launching,
+        onto: session.tip.to_string(),
+        supervisor: None,
+        worker: None,
+        tries: 0,
+        launcher: crate::worker::ProcessId::current().map_err(io)?,
+    })?;
+    let fd = |fd: &OwnedFd| OsString::from(fd.as_raw_fd().to_string());
+    let argv = vec![
+        program,
+        SUPERVISE.into(),
+        session.id().as_str().into(),
+        ws.repo.common_dir().as_os_str().to_owned(),
+        fd(&supervisor_lock),
+        fd(&guard_copy),
+    ];
+    Ok(detach(Detach {
+        argv,
+        cwd: ws.repo.common_dir().to_owned(),
+        env: supervisor_environment(),
+        log: Some(run_dir.supervisor_log()),
+        keep: vec![supervisor_lock, guard_copy],
+    })?)
+}
+
+/// The caller's environment without git's variables and without those of a session that it may run in.
+fn supervisor_environment() -> Vec<(OsString, OsString)> {
+    let ours = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        // These two configure us, and are not of the session that we may be called from.
+        name.starts_with(b"GIT_SESSION_") && name != b"GIT_SESSION_CLONE" && name != b"GIT_SESSION_PLATFORM"
+    };
+    std::env::vars_os()
+        .filter(|(name, _)| !ours(name) && !is_local_variable(name))
+        .collect()
+}
+
+/// Lets the processes of a frozen session go on.
+fn thaw(ws: &Workspace, run_dir: &RunDir, session: &Session) -> Result<Launched> {
+    let id = session.id();
+    let run = run_dir.run()?;
+    crate::worker::thaw(&run_dir.target(run.as_ref()))?;
+    let session = super::record::record(ws, id, Kind::Resume, |_| {})?;
+    nudge(run.as_ref());
+    let worktree = checkout::standing(ws, run_dir)?
+        .map(|found| found.path)
+        .unwrap_or_default();
+    Ok(Launched {
+        session,
+        worktree,
+        unrestored: Vec::new(),
+    })
+}
+
+/// Wakes a supervisor, so that it looks at what has changed.
+pub fn nudge(run: Option<&Run>) {
+    if let Some(supervisor) = run.and_then(|run| run.supervisor.as_ref()) {
+        crate::worker::signal_one(supervisor, Signal::USR1);
+    }
+}

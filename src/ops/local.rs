@@ -1,0 +1,298 @@
+//! A session's files in this clone: what its processes need and what a crash leaves to be read.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::workspace::make_private_dir;
+use crate::session::{Arg, SessionId};
+use crate::worker::{Lease, Probe, ProcessId, Target, probe};
+
+/// How long a command waits for another one that is at work on the same session.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The variable by which a worker's stray descendants are found, unique to clone and session.
+pub const STATE_DIR: &str = "GIT_SESSION_STATE_DIR";
+
+/// `run/<id>/`.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// A launch that is under way or alive, or whose end is not recorded yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Which launch this is.
+    pub attempt: String,
+    pub phase: Phase,
+    /// The log's tip when it was launched.
+    pub onto: String,
+    pub supervisor: Option<ProcessId>,
+    pub worker: Option<ProcessId>,
+    /// How many attempts there were since the launch, this one included.
+    pub tries: u32,
+    /// Who launched it, so that another namespace or host is known for what it is.
+    pub launcher: ProcessId,
+}
+
+/// How far a launch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// No exec was observed.
+    Launching,
+    /// The worker's exec has succeeded.
+    Executed,
+    /// Between an attempt that failed and the next.
+    Waiting,
+}
+
+/// What somebody asked for, written before the first signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub attempt: String,
+    pub kind: IntentKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// After this moment it means nothing: whoever wrote it would have finished.
+    pub until: Timestamp,
+}
+
+/// What a stop is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IntentKind {
+    Suspend,
+    Terminate,
+    Timeout,
+    /// Stopped processes are to stay in memory, suspended.
+    Freeze,
+    /// Stopped for a snapshot, to go on at once.
+    Pause,
+}
+
+/// How the worker of an attempt ended, as its parent saw it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exit {
+    pub attempt: String,
+    pub outcome: String,
+    pub at: Timestamp,
+    /// Descendants that outlived it and were stopped.
+    #[serde(default)]
+    pub strays: Vec<String>,
+}
+
+/// Where the worktree is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub path: Arg,
+    /// Whether the branch was made for the session, rather than found.
+    pub made_branch: bool,
+    /// Whether the session has ended and let it go.
+    #[serde(default)]
+    pub parked: bool,
+    /// How many entries of its HEAD's reflog are already noted.
+    #[serde(default)]
+    pub noted: usize,
+}
+
+/// Values of environment variables that were given with the command line.
+pub type Variables = serde_json::Map<String, serde_json::Value>;
+
+/// The right to change a session's state or its processes, alone.
+#[derive(Debug)]
+pub struct Guard {
+    pub lease: Lease,
+}
+
+impl RunDir {
+    /// Names the directory; nothing is made.
+    pub fn new(path: PathBuf) -> RunDir {
+        RunDir { path }
+    }
+
+    /// Makes the directory and the worker's state directory in it.
+    pub fn make(&self) -> Result<()> {
+        make_private_dir(&self.path)?;
+        make_private_dir(&self.state())
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Held while the supervisor lives.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.path.join("supervisor.lock")
+    }
+
+    /// Held while a descendant of the worker lives that didn't close it.
+    pub fn job_lock(&self) -> PathBuf {
+        self.path.join("job.lock")
+    }
+
+    /// What the worker wrote.
+    pub fn output(&self) -> PathBuf {
+        self.path.join("output.log")
+    }
+
+    /// What the supervisor had to say, if anything.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.path.join("supervisor.log")
+    }
+
+    /// The worker's own state, saved and restored with its work.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// Takes the right to change the session, waiting for another command that has it.
+    pub fn guard(&self, id: &SessionId) -> Result<Guard> {
+        self.make()?;
+        let lease = Lease::acquire(&self.path.join("op.lock"), PATIENCE)?;
+        lease
+            .map(|lease| Guard { lease })
+            .ok_or_else(|| Error::Busy(id.clone()))
+    }
+
+    /// Takes that right however long it takes.
+    pub fn guard_blocking(&self) -> Result<Guard> {
+        Ok(Guard {
+            lease: Lease::acquire_blocking(&self.path.join("op.lock"))?,
+        })
+    }
+
+    /// Whether somebody is changing the session right now.
+    pub fn is_guarded(&self) -> Result<bool> {
+        Ok(probe(&self.path.join("op.lock"))? == Probe::Held)
+    }
+
+    /// Whether the supervisor lives.
+    pub fn is_supervised(&self) -> Result<bool> {
+        Ok(probe(&self.supervisor_lock())? == Probe::Held)
+    }
+
+    /// Everything by which the processes of a run are known.
+    pub fn target(&self, run: Option<&Run>) -> Target {
+        let mut target = Target::new()
+            .marker(STATE_DIR, self.state())
+            .lease(self.job_lock());
+        if let Some(supervisor) = run.and_then(|run| run.supervisor.clone()) {
+            target = target.supervisor(supervisor);
+        }
+        if let Some(worker) = run.and_then(|run| run.worker.clone()) {
+            target = target.leader(worker);
+        }
+        target
+    }
+
+    /// The launch that is under way, alive, or not settled.
+    pub fn run(&self) -> Result<Option<Run>> {
+        read_json(&self.path.join("run.json"))
+    }
+
+    pub fn write_run(&self, run: &Run) -> Result<()> {
+        write_json(&self.path.join("run.json"), run)
+    }
+
+    /// What was asked for, if it is about this attempt and still means something.
+    pub fn intent(&self, attempt: &str, now: Timestamp) -> Result<Option<Intent>> {
+        let intent: Option<Intent> = read_json(&self.path.join("intent.json"))?;
+        Ok(intent.filter(|intent| intent.attempt == attempt && now <= intent.until))
+    }
+
+    pub fn write_intent(&self, intent: &Intent) -> Result<()> {
+        write_json(&self.path.join("intent.json"), intent)
+    }
+
+    pub fn clear_intent(&self) -> Result<()> {
+        remove(&self.path.join("intent.json"))
+    }
+
+    /// How the attempt's worker ended, if its parent saw it.
+    pub fn exit(&self, attempt: &str) -> Result<Option<Exit>> {
+        let exit: Option<Exit> = read_json(&self.path.join("exit.json"))?;
+        Ok(exit.filter(|exit| exit.attempt == attempt))
+    }
+
+    pub fn write_exit(&self, exit: &Exit) -> Result<()> {
+        write_json(&self.path.join("exit.json"), exit)
+    }
+
+    /// Forgets a launch that is settled; the exit record stays until the next one.
+    pub fn clear_run(&self) -> Result<()> {
+        remove(&self.path.join("intent.json"))?;
+        remove(&self.path.join("run.json"))
+    }
+
+    pub fn place(&self) -> Result<Option<Place>> {
+        read_json(&self.path.join("worktree.json"))
+    }
+
+    pub fn write_place(&self, place: &Place) -> Result<()> {
+        write_json(&self.path.join("worktree.json"), place)
+    }
+
+    pub fn clear_place(&self) -> Result<()> {
+        remove(&self.path.join("worktree.json"))
+    }
+
+    /// The values of variables given with the command line.
+    pub fn variables(&self) -> Result<Variables> {
+        Ok(read_json(&self.path.join("env.json"))?.unwrap_or_default())
+    }
+
+    pub fn write_variables(&self, variables: &Variables) -> Result<()> {
+        write_json(&self.path.join("env.json"), variables)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let json = match fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
+    };
+    let bad = |error: serde_json::Error| Error::BadRecord {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    serde_json::from_slice(&json).map(Some).map_err(bad)
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(|error| Error::BadRecord {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })?;
+    write_atomically(path, &json)
+}
+
+/// Replaces a file by one that is on disk, mode 0600: a crash leaves the old one or the new one.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
+        temp.write_all(content)?;
+        temp.as_file().sync_all()?;
+        temp.persist(path).map_err(|error| error.error)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(Error::io(format!("cannot write '{}'", path.display())))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

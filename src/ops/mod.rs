@@ -1,0 +1,32 @@
+//! One use case a file: facts come in as arguments, what happened goes out as values, and nothing is printed.
+//!
+//! [`Workspace`] is where everything begins. [`local`] are the files that a session's processes leave here, and its
+//! guard is what makes changes of one session follow each other. [`record`] appends events, [`settle`] ends a run
+//! with the event that is true, and [`recover`] finds out what that is after a crash.
+
+pub mod autopsy;
+pub mod changed;
+pub mod checkout;
+pub mod clone;
+pub mod create;
+pub mod diff;
+pub mod error;
+pub mod exec;
+pub mod follow;
+pub mod interrupt;
+pub mod launch;
+pub mod local;
+pub mod note;
+pub mod record;
+pub mod recover;
+pub mod select;
+pub mod settle;
+pub mod stop;
+pub mod supervise;
+pub mod view;
+pub mod wait;
+pub mod workers;
+pub mod workspace;
+
+pub use error::{Error, Result};
+pub use workspace::Workspace;

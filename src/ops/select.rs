@@ -1,0 +1,128 @@
+//! From what a person types to the session that is meant.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, Result};
+use super::local::RunDir;
+use super::workspace::Workspace;
+use crate::session::SessionId;
+use crate::store::{Session, names};
+
+/// Finds the session that a selector means: an id, a unique prefix of one, a branch, a worktree's path, `@` for the
+/// session of this worktree, or `-` for the one with the newest event.
+///
+/// # Errors
+/// What means none, or several: then the candidates are listed.
+pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
+    let not_found = || Error::NotFound(selector.to_owned());
+    match selector {
+        "@" => return current(ws, cwd)?.ok_or_else(not_found),
+        "-" => return newest(ws)?.ok_or_else(not_found),
+        _ => {}
+    }
+    let id = selector.parse::<SessionId>().ok();
+    if let Some(id) = &id
+        && let Some(session) = ws.store().load(id)?
+    {
+        return Ok(session);
+    }
+    let ids = ws.store().ids()?;
+    let candidates: Vec<&SessionId> = ids
+        .iter()
+        .filter(|known| id.is_some() && known.as_str().starts_with(selector))
+        .collect();
+    match candidates.as_slice() {
+        [] => {}
+        [only] => return ws.store().load(only)?.ok_or_else(not_found),
+        _ => {
+            let candidates = candidates.iter().map(|id| id.to_string()).collect();
+            return Err(Error::Ambiguous {
+                selector: selector.to_owned(),
+                candidates,
+            });
+        }
+    }
+    if let Some(session) = by_branch(ws, selector)? {
+        return Ok(session);
+    }
+    by_path(ws, &cwd.join(selector))?.ok_or_else(not_found)
+}
+
+/// The session whose worktree `cwd` is in.
+pub fn current(ws: &Workspace, cwd: &Path) -> Result<Option<Session>> {
+    by_path(ws, ws.repo.workdir().unwrap_or(cwd))
+}
+
+fn newest(ws: &Workspace) -> Result<Option<Session>> {
+    let sessions = ws.store().list()?.sessions;
+    Ok(sessions
+        .into_iter()
+        .max_by_key(|session| (session.event.at, session.event.seq, session.id().clone())))
+}
+
+fn by_branch(ws: &Workspace, selector: &str) -> Result<Option<Session>> {
+    let short = selector.strip_prefix("refs/heads/").unwrap_or(selector);
+    if let Some(id) = short.strip_prefix(names::BRANCHES).and_then(|id| id.parse().ok())
+        && let Some(session) = ws.store().load(&id)?
+        && session.event.summary.branch.as_deref() == Some(short)
+    {
+        return Ok(Some(session));
+    }
+    let mut sessions = ws.store().list()?.sessions;
+    sessions.retain(|session| session.event.summary.branch.as_deref() == Some(short));
+    one_of(selector, sessions)
+}
+
+/// Several ended sessions may have used one branch; one that has not ended is meant before them.
+fn one_of(selector: &str, mut sessions: Vec<Session>) -> Result<Option<Session>> {
+    let lives = |session: &Session| session.event.summary.state != crate::session::State::Terminated;
+    if sessions.iter().any(lives) {
+        sessions.retain(lives);
+    }
+    if sessions.len() > 1 {
+        let candidates = sessions.iter().map(|session| session.id().to_string()).collect();
+        return Err(Error::Ambiguous {
+            selector: selector.to_owned(),
+            candidates,
+        });
+    }
+    Ok(sessions.pop())
+}
+
+fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {
+    let Ok(wanted) = path.canonicalize() else {
+        return Ok(None);
+    };
+    // The directory is usually named after its session.
+    let named = wanted
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(|name| name.parse().ok());
+    for id in named.into_iter().chain(local_ids(ws)) {
+        if worktree_of(&ws.run_dir(&id))?.is_some_and(|place| place == wanted)
+            && let Some(session) = ws.store().load(&id)?
+        {
+            return Ok(Some(session));
+        }
+    }
+    Ok(None)
+}
+
+/// Sessions that have files in this clone.
+pub fn local_ids(ws: &Workspace) -> Vec<SessionId> {
+    let Ok(entries) = std::fs::read_dir(ws.repo.local_dir().join("run")) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<SessionId> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    ids.sort();
+    ids
+}
+
+/// Where a session's worktree is, if it is there.
+pub fn worktree_of(run_dir: &RunDir) -> Result<Option<PathBuf>> {
+    let place = run_dir.place()?;
+    Ok(place.and_then(|place| Path::new(place.path.as_os_str()).canonicalize().ok()))
+}

@@ -1,0 +1,220 @@
+//! Ends a run, or saves in its midst: snapshot, event, notes and parking, in that order.
+
+use std::path::Path;
+
+use gix::ObjectId;
+
+use super::checkout::{park, standing};
+use super::error::{Error, Result};
+use super::local::{Place, RunDir};
+use super::record::{load, record};
+use super::workspace::Workspace;
+use crate::git::refs::{Expected, Outcome as Moved, Target};
+use crate::git::snapshot::{self, Capture, Captured};
+use crate::git::{notes, worktree};
+use crate::session::{Event, Kind, Outcome, SessionId, State};
+use crate::store::{Session, names};
+
+/// What is true of a run that is no more, or that stands still.
+#[derive(Debug, Clone, Default)]
+pub struct End {
+    pub outcome: Option<Outcome>,
+    pub reason: Option<String>,
+    /// The processes are kept in memory.
+    pub frozen: bool,
+}
+
+/// Records a suspend, a terminate or a checkpoint with the work as it is now.
+///
+/// Nobody may be writing to the worktree, and the caller holds the session's guard.
+///
+/// # Errors
+/// Illegal steps, and an event that can't be written. Work that can't be saved is named in the event instead; the
+/// worktree is kept then.
+pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<Session> {
+    let run_dir = ws.run_dir(id);
+    let before = load(ws, id)?;
+    super::record::check(&before, kind)?;
+    let saved = save(ws, &before, &run_dir);
+    let session = record(ws, id, kind, |event| {
+        if kind.is_transition() {
+            event.summary.outcome = end.outcome.clone();
+            event.summary.reason = end.reason.clone();
+        }
+        event.summary.frozen = end.frozen;
+        saved.tell(event);
+    })?;
+    if let Some(kept) = saved.captured.and_then(|captured| captured.kept) {
+        kept.release();
+    }
+    finish(ws, &session, &run_dir)?;
+    Ok(session)
+}
+
+/// Does what follows an event and can be done again: notes, parking, and forgetting a launch that is over.
+pub fn finish(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
+    note_commits(ws, session, run_dir)?;
+    if session.event.summary.state == State::Terminated {
+        park(ws, run_dir)?;
+    }
+    let over = match session.event.summary.state {
+        State::Terminated => true,
+        State::Suspended => !session.event.summary.frozen,
+        State::Pending | State::Running => false,
+    };
+    if over {
+        run_dir.clear_run()
+    } else {
+        run_dir.clear_intent()
+    }
+}
+
+/// What a look at the worktree gave.
+struct Saved {
+    captured: Option<Captured>,
+    /// Lines for the event on what is not saved.
+    unsaved: Vec<String>,
+}
+
+impl Saved {
+    fn tell(&self, event: &mut Event) {
+        event.summary.unsaved = self.unsaved.clone();
+        if let Some(captured) = &self.captured {
+            event.summary.work = Some(captured.work);
+            event.summary.head = captured.head.or(event.summary.head);
+        }
+    }
+}
+
+/// Takes a snapshot and moves this clone's work ref to it.
+fn save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Saved {
+    match try_save(ws, session, run_dir) {
+        Ok(saved) => saved,
+        Err(error) => Saved {
+            captured: None,
+            unsaved: vec![format!("everything: {error}")],
+        },
+    }
+}
+
+fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved> {
+    let summary = &session.event.summary;
+    let Some(found) = standing(ws, run_dir)? else {
+        // A session that never had a worktree has nothing to save.
+        let unsaved = match run_dir.place()? {
+            Some(place) if summary.state != State::Pending => {
+                vec![format!(
+                    "what was in '{}' since the last snapshot: it is gone",
+                    place.path
+                )]
+            }
+            _ => Vec::new(),
+        };
+        return Ok(Saved {
+            captured: None,
+            unsaved,
+        });
+    };
+    let stale = worktree::move_stale_locks(&found, &ws.trash())?;
+    let clone = ws.clone_id().unwrap_or_default();
+    let name = names::work(&summary.id, clone);
+    let own = match ws.repo.refs().get(&name)? {
+        Some(Target::Object(oid)) => Some(oid),
+        _ => None,
+    };
+    let signed = ws.sign()?;
+    let state = run_dir.state();
+    let captured = snapshot::capture(
+        &ws.repo,
+        &Capture {
+            worktree: &found.path,
+            base: summary.base,
+            previous: own.or(summary.work),
+            state_dir: Some(&state),
+            signature: &signed.signature,
+            message: &format!("work of session {}", summary.id),
+            durability: ws.store().durability(),
+        },
+    )?;
+    move_work(ws, &name, own, captured.work)?;
+    let mut unsaved: Vec<String> = captured
+        .unsaved
+        .iter()
+        .map(|what| format!("{}: {}", what.path, what.why))
+        .collect();
+    unsaved.extend(
+        stale
+            .iter()
+            .map(|lock| format!("a dead process's lock was moved aside: {}", lock.display())),
+    );
+    Ok(Saved {
+        captured: Some(captured),
+        unsaved,
+    })
+}
+
+/// The guard keeps others of this clone away, so losing here means that somebody else writes to our ref.
+fn move_work(ws: &Workspace, name: &str, from: Option<ObjectId>, to: ObjectId) -> Result<()> {
+    if from == Some(to) {
+        return Ok(());
+    }
+    let expected = from.map_or(Expected::Absent, Expected::At);
+    match ws
+        .repo
+        .refs()
+        .update(name, Some(to), expected, ws.store().durability())?
+    {
+        Moved::Done => Ok(()),
+        Moved::Moved(_) => {
+            Err(crate::git::Error::Malformed(format!("'{name}' was moved by somebody else")).into())
+        }
+    }
+}
+
+/// Writes down which session made the commits of its worktree.
+fn note_commits(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
+    let Some(place) = run_dir.place()? else {
+        return Ok(());
+    };
+    let Some(found) = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))? else {
+        return Ok(());
+    };
+    let (commits, seen) = worktree::made_commits(&ws.repo, &found, place.noted)?;
+    if seen == place.noted {
+        return Ok(());
+    }
+    if !commits.is_empty() {
+        let line = serde_json::json!({ "session": session.id().as_str() }).to_string();
+        let lines: Vec<_> = commits.into_iter().map(|commit| (commit, line.clone())).collect();
+        let signed = ws.sign()?;
+        let message = format!("notes of session {}", session.id());
+        notes::append(
+            &ws.repo,
+            names::NOTES,
+            &lines,
+            &signed.signature,
+            &message,
+            ws.store().durability(),
+        )?;
+    }
+    run_dir.write_place(&Place { noted: seen, ..place })
+}
+
+/// Says who is still alive, for an error.
+pub fn still_alive(id: &SessionId, stopped: &crate::worker::Stopped) -> Option<Error> {
+    if stopped.survivors.is_empty() && !stopped.unseen {
+        return None;
+    }
+    let mut who: Vec<String> = stopped
+        .survivors
+        .iter()
+        .map(|process| format!("{} ({})", process.name, process.id.pid))
+        .collect();
+    if stopped.unseen {
+        who.push("a process that can't be seen holds job.lock".to_owned());
+    }
+    Some(Error::StillAlive {
+        id: id.clone(),
+        who: who.join(", "),
+    })
+}

@@ -1,0 +1,252 @@
+//! `suspend`, `terminate` and `checkpoint`: from outside the supervisor, which only looks on.
+
+use std::time::Duration;
+
+use super::error::{Error, Result};
+use super::launch::nudge;
+use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
+use super::record::{check, load, spec};
+use super::recover::{GRACE, check_known, decide, ladder, reconcile, until};
+use super::settle::{End, settle, still_alive};
+use super::workspace::Workspace;
+use crate::session::{Kind, Outcome, SessionId, Spec, State};
+use crate::store::Session;
+use crate::worker::{freeze, thaw, wait_free};
+
+/// How a worker is brought to stand.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    pub reason: Option<String>,
+    /// Instead of the session's own.
+    pub grace: Option<Duration>,
+    pub how: How,
+}
+
+/// What becomes of the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum How {
+    /// Asked to end, then killed.
+    #[default]
+    Ask,
+    /// Killed at once.
+    Kill,
+    /// Kept in memory, stopped.
+    Freeze,
+}
+
+/// How long a supervisor whose session is settled may take to go.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Stops the worker, saves its work, and records that.
+pub fn suspend(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Session> {
+    let guard = ready(ws, id, Kind::Suspend)?;
+    end(ws, &guard, id, Kind::Suspend, stop)
+}
+
+/// Ends a session: its worker is stopped, its work saved, its worktree parked.
+pub fn terminate(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Session> {
+    let guard = ready(ws, id, Kind::Terminate)?;
+    let session = load(ws, id)?;
+    match session.event.summary.state {
+        State::Pending => {
+            let end = End {
+                outcome: Some(Outcome::Cancelled),
+                reason: stop.reason.clone(),
+                ..End::default()
+            };
+            settle(ws, id, Kind::Terminate, &end)
+        }
+        _ => end(ws, &guard, id, Kind::Terminate, stop),
+    }
+}
+
+/// Saves the work of a session, which goes on as it was.
+pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
+    let _guard = ready(ws, id, Kind::Checkpoint)?;
+    let run_dir = ws.run_dir(id);
+    let session = load(ws, id)?;
+    let summary = &session.event.summary;
+    let saved = End {
+        frozen: summary.frozen,
+        ..End::default()
+    };
+    let run = match summary.state {
+        State::Running => alive(&run_dir, id)?,
+        _ => return settle(ws, id, Kind::Checkpoint, &saved),
+    };
+    let target = run_dir.target(Some(&run));
+    run_dir.write_intent(&intent(
+        &run,
+        IntentKind::Pause,
+        None,
+        Duration::from_secs(86_400),
+    ))?;
+    let settled = freeze(&target).map_err(Error::from).and_then(|frozen| {
+        if !frozen.moving.is_empty() {
+            let what = "some of its processes can't be paused".to_owned();
+            return Err(Error::Lacking { id: id.clone(), what });
+        }
+        settle(ws, id, Kind::Checkpoint, &saved)
+    });
+    // Whatever became of the snapshot, the worker goes on.
+    thaw(&target)?;
+    run_dir.clear_intent()?;
+    settled
+}
+
+/// Takes the guard of a session for a step that is legal, after what happened before is recorded.
+fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<Guard> {
+    let session = load(ws, id)?;
+    ws.check_owned(&session)?;
+    check(&session, kind)?;
+    ws.prepare()?;
+    let guard = ws.run_dir(id).guard(id)?;
+    let session = reconcile(ws, &guard, id)?;
+    check(&session, kind)?;
+    Ok(guard)
+}
+
+fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) -> Result<Session> {
+    let run_dir = ws.run_dir(id);
+    let session = load(ws, id)?;
+    let spec = spec(ws, &session)?;
+    let mut truth = End {
+        reason: stop.reason.clone(),
+        frozen: stop.how == How::Freeze,
+        ..End::default()
+    };
+    if kind == Kind::Terminate {
+        truth.outcome = Some(Outcome::Stopped);
+    }
+    let Some(run) = run_dir.run()? else {
+        if session.event.summary.state == State::Running {
+            return Err(Error::Unknown {
+                id: id.clone(),
+                why: "its run record is gone".to_owned(),
+            });
+        }
+        return settle(ws, id, kind, &truth);
+    };
+    check_known(id, &run)?;
+    match stop.how {
+        How::Freeze => hold(&run_dir, id, &run, stop)?,
+        How::Ask | How::Kill => {
+            let by_itself = bring_down(&run_dir, id, &run, &spec, kind, stop)?;
+            if by_itself && session.event.summary.state == State::Running {
+                return ended_before(ws, id, &run_dir, &run, kind);
+            }
+        }
+    }
+    let settled = settle(ws, id, kind, &truth)?;
+    if stop.how != How::Freeze {
+        leave(&run_dir, &run)?;
+    }
+    Ok(settled)
+}
+
+/// Ends all processes; tells whether the worker had ended by itself before the first signal.
+fn bring_down(
+    run_dir: &RunDir,
+    id: &SessionId,
+    run: &Run,
+    spec: &Spec,
+    kind: Kind,
+    stop: &Stop,
+) -> Result<bool> {
+    let asked = if kind == Kind::Suspend {
+        IntentKind::Suspend
+    } else {
+        IntentKind::Terminate
+    };
+    let grace = stop.grace.or(spec.limits.grace).unwrap_or(GRACE);
+    run_dir.write_intent(&intent(run, asked, stop.reason.clone(), grace))?;
+    let stopped = crate::worker::stop(
+        &run_dir.target(Some(run)),
+        ladder(spec, stop.grace, stop.how == How::Kill),
+    )?;
+    if let Some(error) = still_alive(id, &stopped) {
+        run_dir.clear_intent()?;
+        return Err(error);
+    }
+    let signalled = run
+        .worker
+        .as_ref()
+        .is_some_and(|worker| stopped.signalled.iter().any(|p| p.id == *worker));
+    Ok(run.phase == Phase::Executed && !signalled)
+}
+
+fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> {
+    let day = Duration::from_secs(86_400);
+    run_dir.write_intent(&intent(run, IntentKind::Freeze, stop.reason.clone(), day))?;
+    let target = run_dir.target(Some(run));
+    let frozen = freeze(&target)?;
+    if frozen.moving.is_empty() && run.worker.as_ref().is_some_and(|worker| worker.is_alive()) {
+        return Ok(());
+    }
+    thaw(&target)?;
+    run_dir.clear_intent()?;
+    let what = "its processes can't be held".to_owned();
+    Err(Error::Lacking { id: id.clone(), what })
+}
+
+/// The worker was faster: what it did is what is recorded.
+fn ended_before(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run, kind: Kind) -> Result<Session> {
+    // The supervisor writes the exit down before it asks for the guard, which is ours.
+    let start = std::time::Instant::now();
+    let exit = loop {
+        if let Some(exit) = run_dir.exit(&run.attempt)? {
+            break Some(exit);
+        }
+        if start.elapsed() > GOODBYE || !run_dir.is_supervised()? {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let Some(exit) = exit else {
+        let end = End {
+            reason: Some("lost".to_owned()),
+            ..End::default()
+        };
+        return settle(ws, id, Kind::Suspend, &end);
+    };
+    let (_, truth) = decide(None, &exit);
+    let session = settle(ws, id, Kind::Terminate, &truth)?;
+    leave(run_dir, run)?;
+    if kind == Kind::Terminate {
+        return Ok(session);
+    }
+    let outcome = truth
+        .outcome
+        .map_or_else(String::new, |outcome| format!(" ({outcome})"));
+    Err(Error::Changed {
+        id: id.clone(),
+        now: format!("terminated{outcome}"),
+    })
+}
+
+/// Lets the supervisor see that its session is settled, and waits until it has gone.
+fn leave(run_dir: &RunDir, run: &Run) -> Result<()> {
+    nudge(Some(run));
+    // It needs the guard for its last look only where it had not seen the event; it doesn't hold us up for long.
+    wait_free(&run_dir.supervisor_lock(), Some(Duration::from_millis(1)))?;
+    Ok(())
+}
+
+fn alive(run_dir: &RunDir, id: &SessionId) -> Result<Run> {
+    let run = run_dir.run()?;
+    let run = run.ok_or_else(|| Error::Unknown {
+        id: id.clone(),
+        why: "its run record is gone".to_owned(),
+    })?;
+    check_known(id, &run)?;
+    Ok(run)
+}
+
+fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Duration) -> Intent {
+    Intent {
+        attempt: run.attempt.clone(),
+        kind,
+        reason,
+        until: until(patience),
+    }
+}

@@ -1,0 +1,511 @@
+//! The supervisor: one detached process a session, which starts the worker, waits, and records its end.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::checkout;
+use super::error::{Error, Result};
+use super::launch::Report;
+use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir, STATE_DIR};
+use super::record::{load, record, spec};
+use super::recover::{GRACE, decide, ladder, until};
+use super::settle::{End, settle, still_alive};
+use super::workspace::Workspace;
+use crate::git::command::is_local_variable;
+use crate::session::{Arg, Kind, Outcome, SessionId, Spec, State};
+use crate::store::Session;
+use crate::worker::{
+    self, End as Exited, Job, Lease, ProcessId, Reporter, SpawnError, Wake, Watch, become_subreaper, spawn,
+    thaw,
+};
+
+/// The pause before the second attempt; it doubles with each further one.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// How long until what could not be killed is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What a supervisor is started with.
+#[derive(Debug)]
+pub struct Supervise {
+    pub id: SessionId,
+    pub common_dir: PathBuf,
+    /// Held for our life.
+    pub lock: OwnedFd,
+    /// A copy of the launcher's guard, held until the worker's start is recorded.
+    pub guard: OwnedFd,
+}
+
+/// Runs a session to the end of its run.
+///
+/// # Errors
+/// What kept it from recording the truth; the next command that looks at the session finds it out.
+pub fn supervise(what: Supervise) -> Result<()> {
+    let io = |source| Error::Io {
+        what: "the supervisor's start".to_owned(),
+        source,
+    };
+    let reporter = Reporter::from_stdout().map_err(io)?;
+    let mut supervisor = match Supervisor::new(&what.id, &what.common_dir) {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            return report(
+                reporter,
+                &Report::Refused {
+                    message: error.to_string(),
+                },
+            );
+        }
+    };
+    let first = match supervisor.first_step() {
+        Ok(kind) => kind,
+        Err(error) => {
+            return report(
+                reporter,
+                &Report::Refused {
+                    message: error.to_string(),
+                },
+            );
+        }
+    };
+    let told = match supervisor.begin(first, None) {
+        Ok(told) => told,
+        Err(error) => {
+            return report(
+                reporter,
+                &Report::Refused {
+                    message: error.to_string(),
+                },
+            );
+        }
+    };
+    let runs = matches!(told, Report::Runs);
+    report(reporter, &told)?;
+    drop(what.guard);
+    if runs { supervisor.watch_over() } else { Ok(()) }
+}
+
+fn report(reporter: Reporter, report: &Report) -> Result<()> {
+    let json = serde_json::to_vec(report).unwrap_or_default();
+    reporter
+        .report(&json)
+        .map_err(Error::io("cannot report to the launcher"))
+}
+
+struct Supervisor {
+    ws: Workspace,
+    id: SessionId,
+    run_dir: RunDir,
+    run: Run,
+    spec: Spec,
+    worktree: PathBuf,
+    watch: Watch,
+    /// When the present attempt's time is up.
+    deadline: Option<Instant>,
+}
+
+/// Whether the run goes on after something happened.
+enum Next {
+    GoOn,
+    /// The attempt failed, and another one is left.
+    Again(Outcome),
+    Over,
+}
+
+impl Supervisor {
+    fn new(id: &SessionId, common_dir: &Path) -> Result<Supervisor> {
+        let io = |source| Error::Io {
+            what: "the supervisor's start".to_owned(),
+            source,
+        };
+        become_subreaper().map_err(io)?;
+        let watch = Watch::new().map_err(io)?;
+        let ws = Workspace::open(common_dir)?;
+        let session = load(&ws, id)?;
+        ws.check_owned(&session)?;
+        let spec = spec(&ws, &session)?;
+        let run_dir = ws.run_dir(id);
+        let gone = |what: &str| Error::Lacking {
+            id: id.clone(),
+            what: what.to_owned(),
+        };
+        let mut run = run_dir.run()?.ok_or_else(|| gone("its run record is gone"))?;
+        let worktree = checkout::standing(&ws, &run_dir)?
+            .ok_or_else(|| gone("its worktree is gone"))?
+            .path;
+        run.supervisor = Some(ProcessId::current().map_err(io)?);
+        run_dir.write_run(&run)?;
+        Ok(Supervisor {
+            ws,
+            id: id.clone(),
+            run_dir,
+            run,
+            spec,
+            worktree,
+            watch,
+            deadline: None,
+        })
+    }
+
+    /// A start or a resume, as the log stands.
+    fn first_step(&self) -> Result<Kind> {
+        let state = load(&self.ws, &self.id)?.event.summary.state;
+        match state {
+            State::Pending => Ok(Kind::Start),
+            State::Suspended => Ok(Kind::Resume),
+            State::Running | State::Terminated => Err(Error::Changed {
+                id: self.id.clone(),
+                now: state.to_string(),
+            }),
+        }
+    }
+
+    /// Starts an attempt and records it; the guard is held by us or by our launcher.
+    fn begin(&mut self, kind: Kind, last: Option<&Outcome>) -> Result<Report> {
+        self.run.tries += 1;
+        let worker = match spawn(self.job(kind)?) {
+            Ok(worker) => worker,
+            Err(error) => return self.not_executed(kind, error),
+        };
+        self.watch.follow(&worker);
+        self.run.phase = Phase::Executed;
+        self.run.worker = Some(worker.id.clone());
+        let timeout = self.spec.limits.timeout;
+        let recorded = self.run_dir.write_run(&self.run).and_then(|()| {
+            record(&self.ws, &self.id, kind, |event| {
+                event.summary.outcome = last.cloned();
+                event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
+            })
+        });
+        if let Err(error) = recorded {
+            // What can't be recorded as running must not run.
+            worker::stop(&self.target(), ladder(&self.spec, None, false))?;
+            self.run_dir.clear_run()?;
+            return Err(error);
+        }
+        self.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Ok(Report::Runs)
+    }
+
+    /// An exec that failed ends a session that was to start; a suspended one stays as it is.
+    fn not_executed(&self, kind: Kind, error: SpawnError) -> Result<Report> {
+        let (code, message) = (error.exit_code(), error.to_string());
+        if kind == Kind::Resume {
+            self.run_dir.clear_run()?;
+        } else {
+            let (outcome, reason) = (Some(Outcome::Failed(code)), Some(message.clone()));
+            settle(
+                &self.ws,
+                &self.id,
+                Kind::Terminate,
+                &End {
+                    outcome,
+                    reason,
+                    frozen: false,
+                },
+            )?;
+        }
+        Ok(Report::NotExecuted { code, message })
+    }
+
+    fn job(&self, kind: Kind) -> Result<Job> {
+        let lease = Lease::inheritable(&self.run_dir.job_lock(), Duration::from_secs(5))?;
+        let inherit = lease.ok_or_else(|| Error::StillAlive {
+            id: self.id.clone(),
+            who: "a process of an earlier run holds job.lock".to_owned(),
+        })?;
+        Ok(Job {
+            argv: self.command(kind),
+            cwd: self.worktree.clone(),
+            env: self.environment(kind)?,
+            output: self.run_dir.output(),
+            inherit,
+        })
+    }
+
+    fn command(&self, kind: Kind) -> Vec<OsString> {
+        let resumes = kind == Kind::Resume && !self.spec.resume.is_empty();
+        let command = if resumes {
+            &self.spec.resume
+        } else {
+            &self.spec.command
+        };
+        command.iter().map(|arg| self.expand(arg)).collect()
+    }
+
+    /// A placeholder is a whole argument, so that no value is ever split or joined to anything.
+    fn expand(&self, arg: &Arg) -> OsString {
+        let text = |text: &Option<String>| OsString::from(text.clone().unwrap_or_default());
+        match arg.as_os_str().to_str() {
+            Some("{title}") if self.spec.template => text(&self.spec.title),
+            Some("{issue}") if self.spec.template => text(&self.spec.issue),
+            Some("{id}") if self.spec.template => self.id.as_str().into(),
+            Some("{worktree}") if self.spec.template => self.worktree.clone().into(),
+            _ => arg.as_os_str().to_owned(),
+        }
+    }
+
+    fn environment(&self, kind: Kind) -> Result<Vec<(OsString, OsString)>> {
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(b"GIT_SESSION_");
+        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+            .filter(|(name, _)| {
+                !is_ours(name) && !is_local_variable(name) && name != "PWD" && name != "OLDPWD"
+            })
+            .collect();
+        for (name, value) in self.run_dir.variables()? {
+            let value: Option<Arg> = serde_json::from_value(value).ok();
+            env.retain(|(known, _)| *known != *name);
+            env.extend(value.map(|value| (name.into(), value.as_os_str().to_owned())));
+        }
+        env.push(("PWD".into(), self.worktree.clone().into()));
+        env.push(("GIT_SESSION_ID".into(), self.id.as_str().into()));
+        env.push((STATE_DIR.into(), self.run_dir.state().into()));
+        if kind == Kind::Resume || self.run.tries > 1 {
+            env.push(("GIT_SESSION_RESUMED".into(), "1".into()));
+        }
+        Ok(env)
+    }
+
+    fn target(&self) -> worker::Target {
+        self.run_dir.target(Some(&self.run))
+    }
+
+    /// Sleeps until something happens, and sees to it, until the run is over.
+    fn watch_over(mut self) -> Result<()> {
+        loop {
+            let wake = self.watch.wait(self.deadline).map_err(Error::io("cannot wait"))?;
+            let mut next = match wake {
+                Wake::Exited(end) => self.ended(end)?,
+                Wake::Stopped => self.let_go_on()?,
+                Wake::Asked(signal) => self.shut_down(signal.name())?,
+                Wake::Nudged => self.look()?,
+                Wake::Deadline => self.time_out()?,
+            };
+            while let Next::Again(outcome) = next {
+                next = self.try_again(&outcome)?;
+            }
+            if matches!(next, Next::Over) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The worker has ended: that is written down at once, its strays are stopped, the truth is recorded.
+    fn ended(&mut self, end: Exited) -> Result<Next> {
+        let mut exit = self.exit(end);
+        self.run_dir.write_exit(&exit)?;
+        if self.may_have_strays() {
+            let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
+            exit.strays = stopped
+                .signalled
+                .iter()
+                .filter(|stray| Some(&stray.id) != self.run.worker.as_ref())
+                .map(|stray| format!("{} ({})", stray.name, stray.id.pid))
+                .collect();
+            self.run_dir.write_exit(&exit)?;
+            if let Some(error) = still_alive(&self.id, &stopped) {
+                eprintln!("git-session: {error}");
+                self.deadline = Instant::now().checked_add(AGAIN);
+                return Ok(Next::GoOn);
+            }
+        }
+        let _guard = self.run_dir.guard_blocking()?;
+        let Some(session) = self.current()? else {
+            return Ok(Next::Over);
+        };
+        let intent = self.run_dir.intent(&self.run.attempt, exit.at)?;
+        self.settle(&session, intent.as_ref(), &exit)
+    }
+
+    /// Where orphans come to us, no child is left exactly when no descendant is.
+    fn may_have_strays(&self) -> bool {
+        worker::Platform::current() == worker::Platform::Posix || self.watch.has_children()
+    }
+
+    fn exit(&self, end: Exited) -> Exit {
+        let outcome = match end {
+            Exited::Code(code) => Outcome::Exit(code),
+            Exited::Signal(number) => Outcome::Signal(number),
+        };
+        let attempt = self.run.attempt.clone();
+        Exit {
+            attempt,
+            outcome: outcome.to_string(),
+            at: Timestamp::now(),
+            strays: Vec::new(),
+        }
+    }
+
+    /// The session, as long as this run is the one that it is in.
+    fn current(&self) -> Result<Option<Session>> {
+        let ours = self
+            .run_dir
+            .run()?
+            .is_some_and(|run| run.attempt == self.run.attempt);
+        let session = load(&self.ws, &self.id)?;
+        let lasts = match session.event.summary.state {
+            State::Running => true,
+            State::Suspended => session.event.summary.frozen,
+            State::Pending | State::Terminated => false,
+        };
+        Ok((ours && lasts && self.ws.owns(&session.event.summary)).then_some(session))
+    }
+
+    fn settle(&mut self, session: &Session, intent: Option<&Intent>, exit: &Exit) -> Result<Next> {
+        if session.event.summary.state == State::Suspended {
+            // The frozen processes are no more; the session stays suspended, with what they left.
+            settle(&self.ws, &self.id, Kind::Checkpoint, &End::default())?;
+            self.run_dir.clear_run()?;
+            return Ok(Next::Over);
+        }
+        let (kind, end) = decide(intent, exit);
+        if let Some(outcome) = &end.outcome
+            && outcome.is_failure()
+            && self.run.tries <= self.spec.limits.retries
+        {
+            self.run.phase = Phase::Waiting;
+            self.run.worker = None;
+            self.run_dir.write_run(&self.run)?;
+            self.run_dir.clear_intent()?;
+            return Ok(Next::Again(outcome.clone()));
+        }
+        settle(&self.ws, &self.id, kind, &end)?;
+        Ok(Next::Over)
+    }
+
+    /// Waits a while, then starts the next attempt, unless somebody ended the session meanwhile.
+    fn try_again(&mut self, last: &Outcome) -> Result<Next> {
+        let doublings = self.run.tries.saturating_sub(1).min(16);
+        let pause = BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
+        let until = Instant::now() + pause;
+        loop {
+            match self.watch.wait(Some(until)).map_err(Error::io("cannot wait"))? {
+                Wake::Deadline => break,
+                Wake::Asked(signal) => return self.shut_down(signal.name()),
+                Wake::Nudged => {
+                    if let Next::Over = self.look()? {
+                        return Ok(Next::Over);
+                    }
+                }
+                Wake::Exited(_) | Wake::Stopped => {}
+            }
+        }
+        let guard = self.run_dir.guard_blocking()?;
+        if self.current()?.is_none() {
+            return Ok(Next::Over);
+        }
+        let told = self.begin(Kind::Restart, Some(last))?;
+        drop(guard);
+        Ok(if matches!(told, Report::Runs) {
+            Next::GoOn
+        } else {
+            Next::Over
+        })
+    }
+
+    /// Processes that a command had stopped for a moment go on, if that command is no more.
+    fn let_go_on(&mut self) -> Result<Next> {
+        let _guard = self.run_dir.guard_blocking()?;
+        let intent = self.run_dir.intent(&self.run.attempt, Timestamp::now())?;
+        let running = self
+            .current()?
+            .is_some_and(|session| session.event.summary.state == State::Running);
+        if running
+            && intent.is_some_and(|intent| matches!(intent.kind, IntentKind::Pause | IntentKind::Freeze))
+        {
+            thaw(&self.target())?;
+            self.run_dir.clear_intent()?;
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Somebody says that something changed.
+    fn look(&mut self) -> Result<Next> {
+        let _guard = self.run_dir.guard_blocking()?;
+        let Some(session) = self.current()? else {
+            return Ok(Next::Over);
+        };
+        if session.event.summary.state == State::Running && self.deadline.is_none() {
+            // A session that was frozen gets its time anew, as with every resume.
+            self.deadline = self
+                .spec
+                .limits
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout));
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// The system or a person ends the supervisor: the session is suspended, to be resumed after the reboot.
+    fn shut_down(&mut self, signal: &str) -> Result<Next> {
+        let reason = format!("its supervisor was ended by {signal}");
+        self.bring_down(IntentKind::Suspend, Some(reason))
+    }
+
+    fn time_out(&mut self) -> Result<Next> {
+        self.deadline = None;
+        self.bring_down(IntentKind::Timeout, None)
+    }
+
+    /// Ends the worker for a reason of our own, and records it.
+    fn bring_down(&mut self, kind: IntentKind, reason: Option<String>) -> Result<Next> {
+        let guard = self.run_dir.guard_blocking()?;
+        let Some(session) = self.current()? else {
+            return Ok(Next::Over);
+        };
+        if session.event.summary.state == State::Suspended && kind == IntentKind::Timeout {
+            return Ok(Next::GoOn);
+        }
+        if let Some(end) = self.reaped(Instant::now())? {
+            drop(guard);
+            return self.ended(end);
+        }
+        let grace = self.spec.limits.grace.unwrap_or(GRACE);
+        let attempt = self.run.attempt.clone();
+        let intent = Intent {
+            attempt,
+            kind,
+            reason,
+            until: until(grace),
+        };
+        self.run_dir.write_intent(&intent)?;
+        let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
+        if let Some(error) = still_alive(&self.id, &stopped) {
+            eprintln!("git-session: {error}");
+            self.run_dir.clear_intent()?;
+            self.deadline = Instant::now().checked_add(AGAIN);
+            return Ok(Next::GoOn);
+        }
+        let end = match self.run.phase {
+            Phase::Executed => self.reaped(Instant::now() + GRACE)?,
+            Phase::Launching | Phase::Waiting => None,
+        };
+        let exit = self.exit(end.unwrap_or(Exited::Signal(15)));
+        if end.is_some() {
+            self.run_dir.write_exit(&exit)?;
+        }
+        self.settle(&session, Some(&intent), &exit)
+    }
+
+    /// The worker's end, if it comes before `until`; what else comes meanwhile doesn't matter any more.
+    fn reaped(&mut self, until: Instant) -> Result<Option<Exited>> {
+        loop {
+            match self.watch.wait(Some(until)).map_err(Error::io("cannot wait"))? {
+                Wake::Exited(end) => return Ok(Some(end)),
+                Wake::Deadline => return Ok(None),
+                Wake::Stopped | Wake::Asked(_) | Wake::Nudged => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Guard {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.lease.as_fd()
+    }
+}

@@ -1,0 +1,177 @@
+//! Sessions as they are seen from here: their newest event, and what is derived from this clone's files.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::changed::Changed;
+use super::error::Result;
+use super::record::load;
+use super::select::{local_ids, worktree_of};
+use super::workspace::Workspace;
+use crate::session::{SessionId, Spec, State};
+use crate::store::Session;
+
+/// A session and what is derived, never recorded.
+#[derive(Debug)]
+pub struct View {
+    pub session: Session,
+    /// This clone is the owner.
+    pub here: bool,
+    /// Pending or running here, launched, and nobody supervises it any more; absent where that can't be.
+    pub stale: Option<bool>,
+    /// Running elsewhere, past its deadline.
+    pub overdue: bool,
+    /// Where its worktree is, if there is one here.
+    pub worktree: Option<PathBuf>,
+    /// How much its saved work changes, where that was counted.
+    pub changed: Option<Changed>,
+    /// What it runs; absent where a list doesn't need it, or where it can't be read.
+    pub spec: Option<Spec>,
+}
+
+/// How much of a session is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What a table shows.
+    Row,
+    /// The worktree and the specification too.
+    Full,
+}
+
+/// Which sessions a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Those that have ended, too.
+    pub all: bool,
+    pub states: Vec<State>,
+    pub issue: Option<String>,
+    pub worker: Option<String>,
+    /// Only these; all others if empty.
+    pub ids: Vec<SessionId>,
+}
+
+/// Sessions, oldest first, and how many refs in their namespace are none.
+#[derive(Debug)]
+pub struct Overview {
+    pub views: Vec<View>,
+    pub skipped: Vec<(gix::bstr::BString, String)>,
+}
+
+/// Looks at one session.
+pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
+    let mut view = row(ws, session, Timestamp::now(), true)?;
+    if depth == Depth::Full {
+        deepen(ws, &mut view)?;
+    }
+    Ok(view)
+}
+
+/// Looks at all sessions that the filter lets through.
+pub fn list(ws: &Workspace, filter: &Filter, depth: Depth) -> Result<Overview> {
+    let listing = ws.store().list()?;
+    let local: HashSet<SessionId> = local_ids(ws).into_iter().collect();
+    let now = Timestamp::now();
+    let mut views = Vec::with_capacity(listing.sessions.len());
+    for session in listing
+        .sessions
+        .into_iter()
+        .filter(|session| filter.lets_through(session))
+    {
+        let is_local = local.contains(session.id());
+        let mut view = row(ws, session, now, is_local)?;
+        // It may have ended, and been settled, between the two looks.
+        if !filter.lets_through(&view.session) {
+            continue;
+        }
+        if depth == Depth::Full {
+            deepen(ws, &mut view)?;
+        }
+        views.push(view);
+    }
+    views.sort_by(|a, b| {
+        let key = |view: &View| view.session.event.summary.created;
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.session.id().cmp(b.session.id()))
+    });
+    Ok(Overview {
+        views,
+        skipped: listing.skipped,
+    })
+}
+
+impl Filter {
+    fn lets_through(&self, session: &Session) -> bool {
+        let summary = &session.event.summary;
+        let state = match self.states.as_slice() {
+            [] => self.all || !self.ids.is_empty() || summary.state != State::Terminated,
+            states => states.contains(&summary.state),
+        };
+        state
+            && (self.ids.is_empty() || self.ids.contains(&summary.id))
+            && self
+                .issue
+                .as_ref()
+                .is_none_or(|issue| summary.issue.as_ref() == Some(issue))
+            && self
+                .worker
+                .as_ref()
+                .is_none_or(|worker| summary.worker.as_ref() == Some(worker))
+    }
+}
+
+fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Result<View> {
+    let here = ws.owns(&session.event.summary);
+    let mut view = View {
+        session,
+        here,
+        stale: None,
+        overdue: false,
+        worktree: None,
+        changed: None,
+        spec: None,
+    };
+    if is_local && here {
+        view.stale = staleness(ws, &view.session)?;
+        if view.stale == Some(true) {
+            // What was settled in between is not stale; the second look is at the later truth.
+            let session = load(ws, view.session.id())?;
+            if session.tip != view.session.tip {
+                view.session = session;
+                view.stale = staleness(ws, &view.session)?;
+            }
+        }
+    }
+    let summary = &view.session.event.summary;
+    view.changed = summary.work.and_then(|work| Changed::known(ws, work));
+    if here && matches!(summary.state, State::Pending | State::Running) {
+        view.stale.get_or_insert(false);
+    }
+    let late = summary.deadline.is_some_and(|deadline| deadline < now);
+    view.overdue = !here && summary.state == State::Running && late;
+    Ok(view)
+}
+
+/// Whether a launch was left alone; a command that is at work on the session will see to it.
+fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
+    if !matches!(session.event.summary.state, State::Pending | State::Running) {
+        return Ok(None);
+    }
+    let run_dir = ws.run_dir(session.id());
+    let Some(run) = run_dir.run()? else {
+        // Running without a record: the files of this clone were lost.
+        return Ok(Some(session.event.summary.state == State::Running));
+    };
+    if super::recover::check_known(session.id(), &run).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(!run_dir.is_supervised()? && !run_dir.is_guarded()?))
+}
+
+fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
+    view.worktree = worktree_of(&ws.run_dir(view.session.id()))?;
+    view.spec = ws.store().spec(&view.session).ok();
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Named workers from git config: `[session-worker "agent"] command = …`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::{Error, Result};
+use crate::git::Repo;
+use crate::session::duration;
+use crate::worker::{Signal, find_program};
+
+/// The section of git config.
+const SECTION: &str = "session-worker";
+const KEYS: [&str; 6] = [
+    "command",
+    "resume",
+    "suspendSignal",
+    "grace",
+    "timeout",
+    "retries",
+];
+
+/// A worker as configured, every value understood.
+#[derive(Debug, Default)]
+pub struct Configured {
+    pub command: Vec<String>,
+    pub resume: Vec<String>,
+    pub signal: Option<Signal>,
+    pub grace: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+}
+
+/// Reads and checks a worker's configuration, when it is used.
+///
+/// # Errors
+/// A worker that isn't there, an unknown key, a bad value, or a program that can't be found.
+pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
+    let values = repo.config_section(SECTION, name);
+    if values.is_empty() {
+        let known = repo.config_subsections(SECTION);
+        let known = if known.is_empty() {
+            "none is".to_owned()
+        } else {
+            format!("there is {}", known.join(", "))
+        };
+        return Err(Error::Worker(format!(
+            "worker '{name}' is not configured; {known}"
+        )));
+    }
+    let mut worker = Configured::default();
+    for (key, value) in values {
+        let full = format!("{SECTION}.{name}.{key}");
+        let bad = |why: String| Error::Worker(format!("{full}: {why}"));
+        let words =
+            |text: &str| shell_words::split(text).map_err(|error| bad(format!("{error} in '{text}'")));
+        let time = |text: &str| duration::parse(text).map_err(|error| bad(error.to_string()));
+        // git's keys have no case.
+        match KEYS.into_iter().find(|known| known.eq_ignore_ascii_case(&key)) {
+            Some("command") => worker.command = words(&value)?,
+            Some("resume") => worker.resume = words(&value)?,
+            Some("suspendSignal") => {
+                worker.signal = Some(
+                    value
+                        .parse()
+                        .map_err(|error: crate::worker::SignalError| bad(error.to_string()))?,
+                );
+            }
+            Some("grace") => worker.grace = Some(time(&value)?),
+            Some("timeout") => worker.timeout = Some(time(&value)?),
+            Some("retries") => {
+                worker.retries = Some(
+                    value
+                        .parse()
+                        .map_err(|_| bad(format!("'{value}' is not a number")))?,
+                );
+            }
+            _ => {
+                return Err(Error::Worker(format!(
+                    "{full}: unknown key; known are {}",
+                    KEYS.join(", ")
+                )));
+            }
+        }
+    }
+    if worker.command.is_empty() {
+        return Err(Error::Worker(format!("{SECTION}.{name}.command is missing")));
+    }
+    for command in [&worker.command, &worker.resume] {
+        check_program(name, command)?;
+    }
+    Ok(worker)
+}
+
+/// A program with a relative path is looked for in the worktree, which isn't there yet.
+fn check_program(worker: &str, command: &[String]) -> Result<()> {
+    let Some(program) = command.first() else {
+        return Ok(());
+    };
+    if program.contains('/') && !program.starts_with('/') {
+        return Ok(());
+    }
+    let path = std::env::var_os("PATH");
+    match find_program(program.as_ref(), path.as_deref(), Path::new("/")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Worker(format!("worker '{worker}': {error}"))),
+    }
+}

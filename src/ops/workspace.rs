@@ -1,0 +1,170 @@
+//! A repository with what we know of ourselves in it: which clone, whose name, where our files are.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use gix::actor::Signature;
+use jiff::Timestamp;
+
+use super::clone::Clone;
+use super::error::{Error, Result};
+use super::local::RunDir;
+use crate::git::Repo;
+use crate::session::event::Stamp;
+use crate::session::{SessionId, Summary};
+use crate::store::{Session, Store};
+
+/// An opened repository and our place in it.
+pub struct Workspace {
+    pub repo: Repo,
+    clone: Option<Clone>,
+}
+
+/// Who writes an event, when, and the same as git's signature.
+pub struct Signed {
+    pub stamp: Stamp,
+    pub signature: Signature,
+}
+
+impl Workspace {
+    /// Opens the repository that git would use in `dir`, for reading: nothing is written.
+    pub fn discover(dir: &Path) -> Result<Workspace> {
+        Workspace::of(Repo::discover(dir)?)
+    }
+
+    /// Opens the repository whose common git directory is `common_dir`.
+    pub fn open(common_dir: &Path) -> Result<Workspace> {
+        Workspace::of(Repo::open(common_dir)?)
+    }
+
+    fn of(repo: Repo) -> Result<Workspace> {
+        let clone = Clone::known(&repo.local_dir())?;
+        Ok(Workspace { repo, clone })
+    }
+
+    /// Makes our directory and this clone's identity, where they are missing.
+    pub fn prepare(&mut self) -> Result<()> {
+        let local = self.repo.local_dir();
+        for dir in [
+            local.clone(),
+            local.join("run"),
+            local.join("cache"),
+            local.join("trash"),
+        ] {
+            make_private_dir(&dir)?;
+        }
+        if self.clone.is_none() {
+            self.clone = Some(Clone::establish(&local)?);
+        }
+        Ok(())
+    }
+
+    /// The sessions here.
+    pub fn store(&self) -> Store<'_> {
+        Store::new(&self.repo)
+    }
+
+    /// This clone's id; none before anything was ever written here.
+    pub fn clone_id(&self) -> Option<&str> {
+        self.clone.as_ref().map(|clone| clone.id.as_str())
+    }
+
+    /// Whether this clone may append to a session's log.
+    pub fn owns(&self, summary: &Summary) -> bool {
+        self.clone_id() == Some(summary.owner.as_str())
+    }
+
+    /// Refuses sessions that another clone owns, or that a newer version wrote.
+    pub fn check_owned(&self, session: &Session) -> Result<()> {
+        self.store().check_writable(session)?;
+        let summary = &session.event.summary;
+        if self.owns(summary) {
+            return Ok(());
+        }
+        Err(Error::OwnedElsewhere {
+            id: summary.id.clone(),
+            host: summary.host.clone(),
+        })
+    }
+
+    /// Where a session's local files are.
+    pub fn run_dir(&self, id: &SessionId) -> RunDir {
+        RunDir::new(self.repo.local_dir().join("run").join(id.as_str()))
+    }
+
+    /// The directory that sessions' worktrees are made in.
+    pub fn worktree_root(&self) -> PathBuf {
+        if let Some(root) = self.repo.config_path("session.worktreeRoot") {
+            return self.repo.main_dir().join(root);
+        }
+        let main = self.repo.main_dir();
+        let mut name = main.file_name().unwrap_or_default().to_owned();
+        name.push(".sessions");
+        main.with_file_name(name)
+    }
+
+    /// What is moved out of the way before it is deleted.
+    pub fn trash(&self) -> PathBuf {
+        self.repo.local_dir().join("trash")
+    }
+
+    /// The user's identity and the present time, with a nonce for one event.
+    pub fn sign(&self) -> Result<Signed> {
+        let (name, email) = self
+            .repo
+            .identity()
+            .unwrap_or_else(|| ("git-session".into(), "session@localhost".into()));
+        let time = gix::date::Time::now_local_or_utc();
+        let signature = Signature { name, email, time };
+        let at = Timestamp::from_second(time.seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        let by = format!("{} <{}>", signature.name, signature.email);
+        Ok(Signed {
+            stamp: Stamp {
+                at,
+                by,
+                nonce: random_word(16)?,
+            },
+            signature,
+        })
+    }
+}
+
+/// This machine's name, for people.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A random word of lower-case base32 characters.
+pub fn random_word(length: usize) -> Result<String> {
+    let mut bytes = vec![0; length];
+    random(&mut bytes)?;
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte % 32)]))
+        .collect())
+}
+
+/// Fills a buffer with the system's randomness.
+pub fn random(bytes: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
+        filled += got.map_err(|error| Error::Io {
+            what: "random numbers".to_owned(),
+            source: error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a directory that only its owner may enter; one that is there stays as it is.
+pub fn make_private_dir(dir: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::Io {
+            what: format!("cannot make '{}'", dir.display()),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}

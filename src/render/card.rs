@@ -1,0 +1,108 @@
+//! One session, told in full; a failed one with its autopsy.
+
+use jiff::Timestamp;
+
+use super::paint::Paint;
+use super::time::{age, moment};
+use crate::ops::autopsy::Autopsy;
+use crate::ops::view::View;
+use crate::session::State;
+use crate::session::text::escape;
+
+/// Writes what is known of a session.
+pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint) -> String {
+    let event = &view.session.event;
+    let summary = &event.summary;
+    let mut out = format!("{}\n", paint.heading(&format!("session {}", summary.id)));
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            out.push_str(&format!("  {name:<10}{value}\n"));
+        }
+    };
+    let mut state = paint.state(summary.state, summary.state.word());
+    if let (State::Terminated, Some(outcome)) = (summary.state, &summary.outcome) {
+        state.push_str(&format!(", {}", escape(&outcome.to_string())));
+    }
+    if summary.frozen {
+        state.push_str(", frozen: its processes are kept in memory");
+    }
+    if view.stale == Some(true) {
+        state.push_str(&paint.alarm(", stale: nobody supervises it any more"));
+    }
+    if view.overdue {
+        state.push_str(&paint.alarm(", overdue"));
+    }
+    line("state", Some(state));
+    line(
+        "since",
+        Some(format!("{} ({} ago)", moment(event.at), age(event.at, now))),
+    );
+    line("reason", summary.reason.as_deref().map(escape));
+    line("title", summary.title.as_deref().map(escape));
+    line("issue", summary.issue.as_deref().map(escape));
+    line("worker", summary.worker.as_deref().map(escape));
+    line(
+        "command",
+        view.spec.as_ref().map(|spec| escape(&spec.command_line())),
+    );
+    line("branch", summary.branch.as_deref().map(escape));
+    line(
+        "base",
+        summary.base.map(|oid| oid.to_hex_with_len(12).to_string()),
+    );
+    line(
+        "head",
+        summary.head.map(|oid| oid.to_hex_with_len(12).to_string()),
+    );
+    line(
+        "work",
+        summary.work.map(|oid| oid.to_hex_with_len(12).to_string()),
+    );
+    line("changed", view.changed.map(|changed| changed.to_string()));
+    line(
+        "worktree",
+        view.worktree.as_ref().map(|path| escape(&path.to_string_lossy())),
+    );
+    let labels: Vec<String> = summary
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    line("labels", (!labels.is_empty()).then(|| escape(&labels.join(", "))));
+    line("parent", summary.parent.as_ref().map(|parent| parent.to_string()));
+    line("deadline", summary.deadline.map(moment));
+    let whose = if view.here { "this clone" } else { "another clone" };
+    line("owner", Some(format!("{whose}, on {}", escape(&summary.host))));
+    for what in &summary.unsaved {
+        line("unsaved", Some(escape(what)));
+    }
+    if let Some(autopsy) = autopsy {
+        out.push_str(&post_mortem(autopsy, paint));
+    }
+    out
+}
+
+fn post_mortem(autopsy: &Autopsy, paint: Paint) -> String {
+    let mut out = String::new();
+    if let Some(commit) = &autopsy.last_commit {
+        out.push_str(&format!(
+            "{}\n  {}\n",
+            paint.heading("last commit"),
+            escape(commit)
+        ));
+    }
+    if !autopsy.changed.is_empty() {
+        out.push_str(&format!("{}\n", paint.heading("changed since its base")));
+        for line in &autopsy.changed {
+            out.push_str(&format!("  {}\n", escape(line)));
+        }
+    }
+    out.push_str(&format!("{}\n", paint.heading("last output")));
+    if autopsy.output.is_empty() {
+        out.push_str("  (none)\n");
+    }
+    for line in &autopsy.output {
+        out.push_str(&format!("  {}\n", escape(line)));
+    }
+    out
+}

@@ -1,0 +1,302 @@
+//! Where sessions meet git: their logs are loaded, listed and appended to here and nowhere else.
+
+pub mod codec;
+pub mod names;
+
+use gix::ObjectId;
+use gix::actor::Signature;
+use gix::bstr::{BString, ByteSlice};
+use jiff::Timestamp;
+
+use crate::git::objects::{self, Object};
+use crate::git::refs::{Expected, Outcome, Target};
+use crate::git::{self, Durability, Repo};
+use crate::session::event::FORMAT;
+use crate::session::{Event, SessionId, Spec, log};
+use codec::Foreign;
+
+/// The file in an event's tree that holds the specification.
+const SPEC: &str = "session.json";
+
+/// What can go wrong with stored sessions.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// The ref belongs to somebody else.
+    #[error("'{name}' is not a session of ours: {why}")]
+    NotOurs { name: BString, why: Foreign },
+    /// A newer version wrote it.
+    #[error("session '{id}' has format {format}, and this version writes format {FORMAT}")]
+    NewerFormat { id: SessionId, format: u32 },
+    /// There is no room for another note, checkpoint or restart.
+    #[error("session '{0}' has {CAP} notes, checkpoints and restarts, which is the limit", CAP = log::CAP)]
+    Full(SessionId),
+    /// Its specification can't be read.
+    #[error("the specification of session '{id}' can't be read: {source}")]
+    Spec {
+        id: SessionId,
+        source: serde_json::Error,
+    },
+}
+
+/// The result of anything here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A session as its newest event tells it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The newest event's commit.
+    pub tip: ObjectId,
+    /// The tree that holds the specification.
+    pub tree: ObjectId,
+    pub event: Event,
+}
+
+impl Session {
+    /// Gives its id.
+    pub fn id(&self) -> &SessionId {
+        &self.event.summary.id
+    }
+}
+
+/// All sessions, and what stands in their namespace without being one.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub sessions: Vec<Session>,
+    /// Refs of somebody else's, or broken ones, by name with the reason.
+    pub skipped: Vec<(BString, String)>,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Append {
+    Done(Session),
+    /// Somebody else wrote first; the ref is where it says.
+    Moved(Option<ObjectId>),
+}
+
+/// The sessions of a repository.
+#[derive(Clone, Copy)]
+pub struct Store<'r> {
+    repo: &'r Repo,
+    durability: Durability,
+}
+
+impl<'r> Store<'r> {
+    /// Gives access to the sessions of `repo`, durable unless `session.fsync` is false.
+    pub fn new(repo: &'r Repo) -> Store<'r> {
+        let durability = match repo.config_bool("session.fsync") {
+            Some(false) => Durability::Relaxed,
+            _ => Durability::Durable,
+        };
+        Store { repo, durability }
+    }
+
+    /// How hard a write is pressed to disk.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Loads a session's newest event; none if there is no such ref.
+    ///
+    /// # Errors
+    /// A ref of that name that is not ours, or a broken one.
+    pub fn load(&self, id: &SessionId) -> Result<Option<Session>> {
+        let name = names::log(id);
+        match self.repo.refs().get(&name)? {
+            None => Ok(None),
+            Some(Target::Object(tip)) => self.read(&name, tip).map(Some),
+            Some(_) => Err(not_ours(&name, Foreign::Missing("Session-Format"))),
+        }
+    }
+
+    /// Lists every session by its newest event alone.
+    pub fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for reference in self.repo.refs().list(names::SESSIONS)? {
+            let name = reference.name.to_str_lossy().into_owned();
+            let read = match reference.target {
+                Target::Object(tip) => self.read(&name, tip).map_err(|error| error.to_string()),
+                Target::Symbolic(_) => Err("it is a symbolic ref".to_owned()),
+                Target::Broken => Err("its content is no object id".to_owned()),
+            };
+            match read {
+                Ok(session) => listing.sessions.push(session),
+                Err(why) => listing.skipped.push((reference.name, why)),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Lists the ids in the namespace, without looking at what they are.
+    pub fn ids(&self) -> Result<Vec<SessionId>> {
+        let refs = self.repo.refs().list(names::SESSIONS)?;
+        Ok(refs
+            .iter()
+            .filter_map(|found| names::session_of(found.name.to_str().ok()?).ok())
+            .collect())
+    }
+
+    fn read(&self, name: &str, tip: ObjectId) -> Result<Session> {
+        let id = names::session_of(name).map_err(|error| {
+            not_ours(
+                name,
+                Foreign::Bad {
+                    key: "Id",
+                    value: error.0,
+                },
+            )
+        })?;
+        let session = self.event(tip).map_err(|error| match error {
+            EventError::Git(error) => Error::Git(error),
+            EventError::Foreign(why) => not_ours(name, why),
+        })?;
+        if *session.id() != id {
+            return Err(not_ours(
+                name,
+                Foreign::Bad {
+                    key: "Id",
+                    value: session.id().to_string(),
+                },
+            ));
+        }
+        Ok(session)
+    }
+
+    fn event(&self, commit: ObjectId) -> std::result::Result<Session, EventError> {
+        let object = objects::read(self.repo, commit)?;
+        if object.kind != gix::objs::Kind::Commit {
+            return Err(EventError::Foreign(Foreign::Missing("Session-Format")));
+        }
+        let parsed = gix::objs::CommitRef::from_bytes(&object.data, self.repo.object_hash())
+            .map_err(|_| git::Error::Malformed(format!("commit {commit} can't be read")))?;
+        let committer = parsed
+            .committer()
+            .map_err(|_| git::Error::Malformed(format!("commit {commit} has no legible committer")))?;
+        let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let by = format!(
+            "{} <{}>",
+            committer.name.to_str_lossy(),
+            committer.email.to_str_lossy()
+        );
+        let tree = parsed.tree();
+        let event = codec::decode(parsed.message, at, by).map_err(EventError::Foreign)?;
+        Ok(Session {
+            tip: commit,
+            tree,
+            event,
+        })
+    }
+
+    /// Loads a session's whole log, oldest first, along first parents.
+    ///
+    /// # Errors
+    /// A commit in it that is no event of ours, or a root that doesn't create this session.
+    pub fn history(&self, session: &Session) -> Result<Vec<(ObjectId, Event)>> {
+        let name = names::log(session.id());
+        let mut events = Vec::new();
+        let mut next = Some(session.tip);
+        while let Some(commit) = next {
+            let found = self.event(commit).map_err(|error| match error {
+                EventError::Git(error) => Error::Git(error),
+                EventError::Foreign(why) => not_ours(&name, why),
+            })?;
+            next = objects::parents(self.repo, commit)?.first().copied();
+            events.push((commit, found.event));
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Loads what is to be run.
+    pub fn spec(&self, session: &Session) -> Result<Spec> {
+        let json = objects::blob_in_tree(self.repo, session.tree, SPEC)?.unwrap_or_default();
+        Spec::from_json(&json).map_err(|source| Error::Spec {
+            id: session.id().clone(),
+            source,
+        })
+    }
+
+    /// Writes a new session's first event; `Moved` when the id is taken.
+    pub fn create(&self, event: &Event, spec: &Spec, signature: &Signature) -> Result<Append> {
+        let blob = Object::blob(spec.to_json());
+        let blob_id = objects::id_of(self.repo, &blob)?;
+        let tree = objects::tree_of_one(SPEC, blob_id);
+        let tree_id = objects::id_of(self.repo, &tree)?;
+        let commit = objects::commit(
+            tree_id,
+            &[],
+            signature,
+            signature,
+            codec::encode(event).as_bytes(),
+        );
+        self.publish(event, tree_id, &[blob, tree, commit], Expected::Absent)
+    }
+
+    /// Writes the next event; `Moved` when somebody else did first.
+    ///
+    /// # Errors
+    /// Sessions of a newer format, and logs that are full.
+    pub fn append(&self, onto: &Session, event: &Event, signature: &Signature) -> Result<Append> {
+        self.check_writable(onto)?;
+        if event.kind.is_capped() && event.seq > log::CAP {
+            let history = self.history(onto)?;
+            let counted = history.iter().filter(|(_, event)| event.kind.is_capped()).count();
+            if counted as u64 >= log::CAP {
+                return Err(Error::Full(onto.id().clone()));
+            }
+        }
+        let message = codec::encode(event);
+        let commit = objects::commit(onto.tree, &[onto.tip], signature, signature, message.as_bytes());
+        self.publish(event, onto.tree, &[commit], Expected::At(onto.tip))
+    }
+
+    /// Refuses what a newer version wrote.
+    pub fn check_writable(&self, session: &Session) -> Result<()> {
+        if session.event.is_newer_format() {
+            let (id, format) = (session.id().clone(), session.event.format);
+            return Err(Error::NewerFormat { id, format });
+        }
+        Ok(())
+    }
+
+    fn publish(&self, event: &Event, tree: ObjectId, new: &[Object], expected: Expected) -> Result<Append> {
+        let name = names::log(&event.summary.id);
+        let tip = match new.last() {
+            Some(commit) => objects::id_of(self.repo, commit)?,
+            None => return Ok(Append::Moved(None)),
+        };
+        let moved = objects::publish(self.repo, new, self.durability, || {
+            self.repo
+                .refs()
+                .update(&name, Some(tip), expected, self.durability)
+        })?;
+        Ok(match moved {
+            Outcome::Done => Append::Done(Session {
+                tip,
+                tree,
+                event: event.clone(),
+            }),
+            Outcome::Moved(actual) => Append::Moved(actual),
+        })
+    }
+}
+
+enum EventError {
+    Git(git::Error),
+    Foreign(Foreign),
+}
+
+impl From<git::Error> for EventError {
+    fn from(error: git::Error) -> EventError {
+        EventError::Git(error)
+    }
+}
+
+fn not_ours(name: &str, why: Foreign) -> Error {
+    Error::NotOurs {
+        name: name.into(),
+        why,
+    }
+}
