@@ -1,9 +1,9 @@
 //! Processes: started, watched, found again and stopped; nothing here has heard of git or of sessions.
 //!
-//! A caller [`detach`]es a supervisor, which becomes a [`subreaper`], [`spawn`]s one worker and waits in
+//! A caller [`detach()`]es a supervisor, which becomes a [`subreaper`], [`spawn()`]s one worker and waits in
 //! [`watch`]. Who is alive is told by [`lease`]s (`flock`) and by [`identity`] (pid, start time, boot).
-//! Everything that belongs to a job is found by [`scan`], on top of the two forms of [`platform`], and is
-//! ended by the ladder in [`stop`] or held by [`freeze`]. Signals go through `handle`, which proves a process
+//! Everything that belongs to a job is found by [`scan()`], on top of the two forms of [`platform`], and is
+//! ended by the ladder in [`stop()`] or held by [`freeze()`]. Signals go through `handle`, which proves a process
 //! again right before each one. What runs between fork and exec is in `child`.
 
 mod child;
