@@ -1,1 +1,2 @@
+mod arrows;
 mod worker;
