@@ -12,7 +12,9 @@ mod note;
 mod out;
 mod output;
 mod path;
+mod prune;
 mod recover;
+mod restore;
 mod resume;
 mod retry;
 mod run;
@@ -65,7 +67,9 @@ enum Verb {
     Exec(exec::Args),
     Checkpoint(checkpoint::Args),
     Note(note::Args),
+    Restore(restore::Args),
     Recover(recover::Args),
+    Prune(prune::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
 }
@@ -90,7 +94,9 @@ impl Verb {
             Verb::Exec(args) => args.run(),
             Verb::Checkpoint(args) => args.run(),
             Verb::Note(args) => args.run(),
+            Verb::Restore(args) => args.run(),
             Verb::Recover(args) => args.run(),
+            Verb::Prune(args) => args.run(),
             Verb::Supervise(args) => args.run(),
         }
     }

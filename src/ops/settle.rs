@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gix::ObjectId;
 
+use super::changed::Changed;
 use super::checkout::{park, standing};
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
@@ -137,6 +138,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved
         },
     )?;
     move_work(ws, &name, own, captured.work)?;
+    count_changes(ws, session, &captured)?;
     let mut unsaved: Vec<String> = captured
         .unsaved
         .iter()
@@ -151,6 +153,15 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved
         captured: Some(captured),
         unsaved,
     })
+}
+
+/// Counts what the work changes, for lists, which read no trees.
+fn count_changes(ws: &Workspace, session: &Session, captured: &Captured) -> Result<()> {
+    let Some(base) = session.event.summary.base else { return Ok(()) };
+    if Changed::known(ws, captured.work).is_some() {
+        return Ok(());
+    }
+    Changed::between(ws, base, captured.snapshot)?.remember(ws, captured.work)
 }
 
 /// The guard keeps others of this clone away, so losing here means that somebody else writes to our ref.

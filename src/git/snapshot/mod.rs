@@ -110,6 +110,14 @@ pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
     })
 }
 
+/// What a worktree has that a work commit lacks; none if it has nothing.
+pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option<String>> {
+    let saved = read(repo, work)?;
+    let tree = tree_of_worktree(repo, what.worktree)?;
+    let parsed = repo.gix().find_commit(saved.snapshot).map_err(Error::gix("x"))?;
+    Ok((parsed.tree_id().map_err(Error::gix("x"))?.detach() != tree).then(|| "files".to_owned()))
+}
+
 /// The tree of a worktree as it is, made without touching its index.
 pub fn tree_of_worktree(repo: &Repo, worktree: &Path) -> Result<ObjectId> {
     let temp = tempfile::tempdir().map_err(Error::io("a temporary directory"))?;

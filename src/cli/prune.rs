@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::common::{one, open};
+use super::error::Failure;
+use super::out;
+use crate::ops::prune::{Finding, Ignored, Mode, Prune, What, prune};
+use crate::render::escape;
+use crate::render::fields::path_value;
+use crate::session::duration;
+
+/// Remove the parked worktrees of ended sessions, and their merged branches
+///
+/// Only what is saved goes: a worktree that was changed since, that holds something no snapshot has, or that has
+/// ignored files is kept, and named with the reason. The sessions' logs and work stay.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Only show what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Only sessions that ended longer ago than this; their branches go too, where HEAD has all that is on them
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    older_than: Option<Duration>,
+    /// Remove worktrees that have ignored files, with these
+    #[arg(long)]
+    discard_ignored: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let ids = self.sessions.iter().map(|selector| Ok(one(&ws, selector)?.id().clone()));
+        let asked = Prune {
+            ids: ids.collect::<Result<_, Failure>>()?,
+            older_than: self.older_than,
+            mode: if self.dry_run { Mode::Show } else { Mode::Do },
+            ignored: if self.discard_ignored { Ignored::Discard } else { Ignored::Keep },
+        };
+        let findings = prune(&mut ws, &asked)?;
+        if self.json {
+            let findings: Vec<_> = findings.iter().map(to_json).collect();
+            out::json(&json!({ "schema": 1, "dryRun": self.dry_run, "findings": findings }));
+        } else if !self.quiet {
+            for finding in &findings {
+                out::say(&line(finding, self.dry_run));
+            }
+            if findings.is_empty() {
+                out::say("nothing to prune");
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn line(finding: &Finding, dry_run: bool) -> String {
+    let what = match &finding.what {
+        What::Worktree(path) => format!("worktree '{}'", escape(&path.to_string_lossy())),
+        What::Branch(name) => format!("branch '{}'", escape(name)),
+    };
+    match (&finding.kept, dry_run) {
+        (Some(why), _) => format!("{}: keeps {what}: {}", finding.id, escape(why)),
+        (None, true) => format!("{}: would remove {what}", finding.id),
+        (None, false) => format!("{}: removed {what}", finding.id),
+    }
+}
+
+fn to_json(finding: &Finding) -> serde_json::Value {
+    let mut value = json!({ "id": finding.id.as_str(), "kept": finding.kept });
+    match &finding.what {
+        What::Worktree(path) => value["worktree"] = path_value(path.as_os_str()),
+        What::Branch(name) => value["branch"] = json!(name),
+    }
+    value
+}

@@ -1,0 +1,53 @@
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::common::{cwd, one, open, warn_unsaved};
+use super::error::Failure;
+use super::out;
+use crate::ops::restore::restore;
+use crate::render::fields::path_value;
+
+/// Put a session's saved work into a new directory
+///
+/// The directory becomes a worktree with a detached HEAD; staged, unstaged and untracked changes are what they were.
+/// Prints where it is. 'git worktree remove' takes it away again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session: id, unique prefix, branch, worktree path, @ or -
+    session: String,
+    /// The work as it was at this event; see 'git session log' [default: the newest]
+    #[arg(long, value_name = "SEQ")]
+    at: Option<u64>,
+    /// The directory, which may not exist yet [default: ID@SEQ beside the session's own]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open()?;
+        let session = one(&ws, &self.session)?;
+        let to = match self.to {
+            Some(to) => Some(cwd()?.join(to)),
+            None => None,
+        };
+        let restored = restore(&mut ws, &session, self.at, to)?;
+        let lost: Vec<String> =
+            restored.unrestored.iter().map(|what| format!("{}: {}", what.path, what.why)).collect();
+        warn_unsaved(&lost, "not restored");
+        if self.json {
+            out::json(&json!({
+                "schema": 1, "id": session.id().as_str(), "seq": restored.seq, "work": restored.work.to_string(),
+                "path": path_value(restored.path.as_os_str()), "unrestored": lost,
+            }));
+        } else {
+            out::data(&[restored.path.as_os_str().as_bytes(), b"\n"].concat());
+        }
+        Ok(0)
+    }
+}

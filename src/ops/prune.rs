@@ -1,0 +1,206 @@
+//! `prune`: removes parked worktrees and merged branches of ended sessions, and only what is saved.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gix::bstr::{BString, ByteSlice};
+use jiff::Timestamp;
+
+use super::checkout::standing;
+use super::error::Result;
+use super::local::Place;
+use super::record::load;
+use super::select::local_ids;
+use super::workspace::Workspace;
+use crate::git::refs::{Expected, Outcome, Target};
+use crate::git::snapshot::{self, Capture};
+use crate::git::worktree::{self, Worktree};
+use crate::session::{SessionId, State};
+use crate::store::{Session, names};
+
+/// What is to be pruned.
+#[derive(Debug, Default)]
+pub struct Prune {
+    /// Only these sessions; all ended ones of this clone if empty.
+    pub ids: Vec<SessionId>,
+    /// Only sessions that ended longer ago; their merged branches go too.
+    pub older_than: Option<Duration>,
+    pub mode: Mode,
+    pub ignored: Ignored,
+}
+
+/// Whether anything is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Do,
+    Show,
+}
+
+/// What becomes of a worktree that has ignored files, which no snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ignored {
+    #[default]
+    Keep,
+    Discard,
+}
+
+/// One thing that was, or would be, removed or kept.
+#[derive(Debug)]
+pub struct Finding {
+    pub id: SessionId,
+    pub what: What,
+    /// Why it is kept; none if it goes.
+    pub kept: Option<String>,
+}
+
+/// What a finding is about.
+#[derive(Debug)]
+pub enum What {
+    Worktree(PathBuf),
+    Branch(String),
+}
+
+/// Looks at ended sessions and removes what may go.
+pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
+    let ids = if prune.ids.is_empty() { local_ids(ws) } else { prune.ids.clone() };
+    if prune.mode == Mode::Do {
+        ws.prepare()?;
+        // What an earlier prune was killed over.
+        worktree::empty_trash(&ws.trash())?;
+    }
+    let mut findings = Vec::new();
+    for id in ids {
+        let Some(session) = ws.store().load(&id)? else { continue };
+        if !ws.owns(&session.event.summary) || !is_due(&session, prune.older_than) {
+            continue;
+        }
+        let run_dir = ws.run_dir(&id);
+        let _guard = match prune.mode {
+            Mode::Do => Some(run_dir.guard(&id)?),
+            Mode::Show => None,
+        };
+        let session = load(ws, &id)?;
+        let place = run_dir.place()?;
+        if let Some(found) = standing(ws, &run_dir)? {
+            let kept = why_kept(ws, &session, &found, prune)?;
+            if kept.is_none() && prune.mode == Mode::Do {
+                worktree::remove(&ws.repo, &found, &ws.trash())?;
+                run_dir.clear_place()?;
+            }
+            findings.push(Finding { id: id.clone(), what: What::Worktree(found.path), kept });
+        }
+        if prune.older_than.is_some() {
+            findings.extend(branch(ws, &session, place.as_ref(), prune)?);
+        }
+    }
+    if prune.mode == Mode::Do {
+        worktree::empty_trash(&ws.trash())?;
+    }
+    Ok(findings)
+}
+
+fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
+    let event = &session.event;
+    let age = Duration::try_from(Timestamp::now().duration_since(event.at)).unwrap_or_default();
+    event.summary.state == State::Terminated && older_than.is_none_or(|limit| age >= limit)
+}
+
+/// The reason for which a worktree stays; none if all that is in it is saved.
+fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) -> Result<Option<String>> {
+    let summary = &session.event.summary;
+    if let Some(lock) = &found.lock {
+        return Ok(Some(format!("it is locked: {lock}")));
+    }
+    if let Some(first) = summary.unsaved.first() {
+        return Ok(Some(format!("not all of it is saved: {first}")));
+    }
+    let Some(work) = summary.work else {
+        return Ok(Some("its work was never saved".to_owned()));
+    };
+    let ignored = ignored_files(ws, &found.path)?;
+    if !ignored.is_empty() && prune.ignored == Ignored::Keep {
+        let size: u64 = ignored.iter().map(|(_, size)| size).sum();
+        let names: Vec<String> = ignored.iter().take(3).map(|(name, _)| name.to_string()).collect();
+        let more = if ignored.len() > 3 { ", …" } else { "" };
+        return Ok(Some(format!("ignored files of {} in all: {}{more}", human(size), names.join(", "))));
+    }
+    let signed = ws.sign()?;
+    let capture = Capture {
+        worktree: &found.path,
+        base: summary.base,
+        previous: Some(work),
+        state_dir: None,
+        signature: &signed.signature,
+        message: "prune",
+        durability: ws.store().durability(),
+    };
+    Ok(match snapshot::differs(&ws.repo, &capture, work)? {
+        None => None,
+        Some(what) => Some(format!("it was changed since it was saved: {what}")),
+    })
+}
+
+/// Ignored files and directories with their sizes in bytes.
+fn ignored_files(ws: &Workspace, path: &Path) -> Result<Vec<(BString, u64)>> {
+    let output = ws
+        .repo
+        .git_in(path)?
+        .args(["-c", "core.fsmonitor=false", "status", "--porcelain", "-z", "--ignored=traditional"])
+        .run()?;
+    let entries = output.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(b"!! "));
+    Ok(entries.map(|name| (BString::from(name), size_of(&path.join(name.to_path_lossy())))).collect())
+}
+
+fn size_of(path: &Path) -> u64 {
+    let Ok(meta) = path.symlink_metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries.flatten().map(|entry| size_of(&entry.path())).sum()
+}
+
+fn human(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
+}
+
+/// A branch that was made for the session goes when all that is on it is in the main worktree's HEAD.
+fn branch(ws: &Workspace, session: &Session, place: Option<&Place>, prune: &Prune) -> Result<Option<Finding>> {
+    let id = session.id().clone();
+    let Some(name) = session.event.summary.branch.clone() else { return Ok(None) };
+    let full = names::full_branch(&name);
+    let own = place.is_none_or(|place| place.made_branch) && !ws.store().spec(session)?.existing_branch;
+    let tip = match ws.repo.refs().get(&full)? {
+        Some(Target::Object(tip)) if own => tip,
+        _ => return Ok(None),
+    };
+    let merged = ws
+        .repo
+        .git()?
+        .args(["merge-base", "--is-ancestor"])
+        .args([tip.to_string(), "HEAD".to_owned()])
+        .output()?
+        .status
+        .success();
+    let holder = worktree::holder_of(&ws.repo, &full)?;
+    let kept = match (merged, holder) {
+        (false, _) => Some("it is not merged into HEAD".to_owned()),
+        (true, Some(path)) => Some(format!("it is checked out at '{}'", path.display())),
+        (true, None) => None,
+    };
+    if kept.is_none() && prune.mode == Mode::Do {
+        let durability = ws.store().durability();
+        let removed = ws.repo.refs().update(&full, None, Expected::At(tip), durability)?;
+        if let Outcome::Moved(_) = removed {
+            let kept = Some("it moved meanwhile".to_owned());
+            return Ok(Some(Finding { id, what: What::Branch(name), kept }));
+        }
+    }
+    Ok(Some(Finding { id, what: What::Branch(name), kept }))
+}
