@@ -39,12 +39,19 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let ids = self.sessions.iter().map(|selector| Ok(one(&ws, selector)?.id().clone()));
+        let ids = self
+            .sessions
+            .iter()
+            .map(|selector| Ok(one(&ws, selector)?.id().clone()));
         let asked = Prune {
             ids: ids.collect::<Result<_, Failure>>()?,
             older_than: self.older_than,
             mode: if self.dry_run { Mode::Show } else { Mode::Do },
-            ignored: if self.discard_ignored { Ignored::Discard } else { Ignored::Keep },
+            ignored: if self.discard_ignored {
+                Ignored::Discard
+            } else {
+                Ignored::Keep
+            },
         };
         let findings = prune(&mut ws, &asked)?;
         if self.json {

@@ -37,8 +37,11 @@ impl Args {
             None => None,
         };
         let restored = restore(&mut ws, &session, self.at, to)?;
-        let lost: Vec<String> =
-            restored.unrestored.iter().map(|what| format!("{}: {}", what.path, what.why)).collect();
+        let lost: Vec<String> = restored
+            .unrestored
+            .iter()
+            .map(|what| format!("{}: {}", what.path, what.why))
+            .collect();
         warn_unsaved(&lost, "not restored");
         if self.json {
             out::json(&json!({

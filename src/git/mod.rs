@@ -3,6 +3,7 @@
 //! [`Repo`] is an opened repository: gix for everything it does well in process, and [`command`], the one door to
 //! the git executable, for the rest. References go through [`refs::Refs`], one interface over both formats.
 
+pub mod batch;
 pub mod command;
 mod error;
 pub mod notes;

@@ -9,6 +9,7 @@ use gix::bstr::{BString, ByteSlice};
 use gix::objs::tree::{EntryKind, EntryMode};
 use gix::objs::{Kind, WriteTo};
 
+use super::batch::publish;
 use super::objects::{self, Object};
 use super::refs::{Expected, Outcome, Target};
 use super::{Durability, Error, Repo, Result};
@@ -35,7 +36,7 @@ pub fn append(
         };
         let mut new = Vec::new();
         let root = match tip {
-            Some(tip) => Some(tree_of(repo, tip)?),
+            Some(tip) => Some(objects::tree_of(repo, tip)?),
             None => None,
         };
         let mut tree = Tree::read(repo, root)?;
@@ -52,7 +53,7 @@ pub fn append(
         let id = objects::id_of(repo, &commit)?;
         new.push(commit);
         let expected = tip.map_or(Expected::Absent, Expected::At);
-        let outcome = objects::publish(repo, &new, durability, || {
+        let outcome = publish(repo, new, durability, || {
             repo.refs().update(notes_ref, Some(id), expected, durability)
         })?;
         if outcome == Outcome::Done {
@@ -60,13 +61,6 @@ pub fn append(
         }
     }
     Err(Error::Malformed(format!("'{notes_ref}' is changed all the time")))
-}
-
-fn tree_of(repo: &Repo, commit: ObjectId) -> Result<ObjectId> {
-    let object = objects::read(repo, commit)?;
-    let parsed = gix::objs::CommitRef::from_bytes(&object.data, repo.object_hash())
-        .map_err(Error::gix(format!("commit {commit}")))?;
-    Ok(parsed.tree())
 }
 
 /// A tree of notes, read as far as it is needed.
@@ -81,12 +75,8 @@ impl Tree {
     fn read(repo: &Repo, id: Option<ObjectId>) -> Result<Tree> {
         let mut tree = Tree::default();
         if let Some(id) = id {
-            let object = objects::read(repo, id)?;
-            let parsed = gix::objs::TreeRef::from_bytes(&object.data, repo.object_hash())
-                .map_err(Error::gix(format!("tree {id}")))?;
-            for entry in parsed.entries {
-                tree.entries
-                    .insert(entry.filename.into(), (entry.mode, entry.oid.to_owned()));
+            for entry in objects::tree(repo, id)?.entries {
+                tree.entries.insert(entry.filename, (entry.mode, entry.oid));
             }
         }
         Ok(tree)

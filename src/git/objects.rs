@@ -1,7 +1,7 @@
-//! Objects: read in process, and published so that no garbage collection takes them away.
+//! Objects, read and written in process.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gix::ObjectId;
@@ -29,8 +29,12 @@ impl Object {
 
 /// The id that an object has, or will have.
 pub fn id_of(repo: &Repo, object: &Object) -> Result<ObjectId> {
-    gix::objs::compute_hash(repo.object_hash(), object.kind, &object.data)
-        .map_err(Error::gix("cannot hash an object"))
+    hash(repo.object_hash(), object)
+}
+
+/// The id that an object has in repositories of that hash.
+pub fn hash(hash: gix::hash::Kind, object: &Object) -> Result<ObjectId> {
+    gix::objs::compute_hash(hash, object.kind, &object.data).map_err(Error::gix("cannot hash an object"))
 }
 
 /// A commit without an encoding header, whatever `i18n.commitEncoding` says.
@@ -100,6 +104,25 @@ pub fn parents(repo: &Repo, commit: ObjectId) -> Result<Vec<ObjectId>> {
     Ok(parsed.parents().collect())
 }
 
+/// The tree of a commit.
+pub fn tree_of(repo: &Repo, commit: ObjectId) -> Result<ObjectId> {
+    let object = read(repo, commit)?;
+    let parsed = gix::objs::CommitRef::from_bytes(&object.data, repo.object_hash())
+        .map_err(Error::gix(format!("commit {commit}")))?;
+    Ok(parsed.tree())
+}
+
+/// Reads a tree.
+pub fn tree(repo: &Repo, id: ObjectId) -> Result<gix::objs::Tree> {
+    parse_tree(repo, &read(repo, id)?.data)
+}
+
+/// Reads a tree from its content.
+pub fn parse_tree(repo: &Repo, data: &[u8]) -> Result<gix::objs::Tree> {
+    let parsed = gix::objs::TreeRef::from_bytes(data, repo.object_hash()).map_err(Error::gix("a tree"))?;
+    Ok(parsed.into())
+}
+
 /// The content of a file at the top of a tree; none if there is no such file.
 pub fn blob_in_tree(repo: &Repo, tree: ObjectId, name: &str) -> Result<Option<Vec<u8>>> {
     let object = read(repo, tree)?;
@@ -111,44 +134,10 @@ pub fn blob_in_tree(repo: &Repo, tree: ObjectId, name: &str) -> Result<Option<Ve
     }
 }
 
-/// Writes objects and then makes them reachable.
-///
-/// They are on disk before `move_refs` runs. A `git gc` that is at work, before or after, may have decided by then
-/// that they are garbage, so in that case they are written as a pack that it leaves alone.
-pub fn publish<T>(
-    repo: &Repo,
-    objects: &[Object],
-    durability: Durability,
-    move_refs: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    let collector = repo.common_dir().join("gc.pid");
-    let ids = write_loose(repo, objects, durability)?;
-    let before = if collector.exists() {
-        Some(keep_as_pack(repo, &ids)?)
-    } else {
-        None
-    };
-    let moved = move_refs()?;
-    let lost = before.is_none() && (collector.exists() || !ids.iter().all(|(_, path)| path.exists()));
-    if lost {
-        let ids = write_loose(repo, objects, durability)?;
-        keep_as_pack(repo, &ids)?.release();
-    }
-    if let Some(kept) = before {
-        kept.release();
-    }
-    Ok(moved)
-}
-
 /// Writes objects loose, or makes those that are there as young as if they were new.
-fn write_loose(
-    repo: &Repo,
-    objects: &[Object],
-    durability: Durability,
-) -> Result<Vec<(ObjectId, std::path::PathBuf)>> {
+pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> Result<()> {
     let dir = repo.common_dir().join("objects");
     let store = gix::odb::loose::Store::at(&dir, repo.object_hash());
-    let mut written = Vec::with_capacity(objects.len());
     for object in objects {
         let id = id_of(repo, object)?;
         let path = store.object_path(&id);
@@ -165,12 +154,16 @@ fn write_loose(
                 sync(fan_out)?;
             }
         }
-        written.push((id, path));
     }
     if durability == Durability::Durable && !objects.is_empty() {
         sync(&dir)?;
     }
-    Ok(written)
+    Ok(())
+}
+
+/// Where an object is when it is loose.
+pub fn loose_path(repo: &Repo, id: ObjectId) -> PathBuf {
+    gix::odb::loose::Store::at(repo.common_dir().join("objects"), repo.object_hash()).object_path(&id)
 }
 
 /// Presses a file or directory to disk.
@@ -178,36 +171,4 @@ pub fn sync(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io(format!("cannot sync '{}'", path.display())))
-}
-
-/// A pack that garbage collection leaves alone until it is released.
-pub struct Kept {
-    keep: std::path::PathBuf,
-}
-
-impl Kept {
-    /// Gives the pack to garbage collection, whose objects are reachable by now.
-    pub fn release(self) {
-        // A leftover only keeps a pack from being repacked.
-        let _ = fs::remove_file(self.keep);
-    }
-}
-
-fn keep_as_pack(repo: &Repo, ids: &[(ObjectId, std::path::PathBuf)]) -> Result<Kept> {
-    let list: String = ids.iter().map(|(id, _)| format!("{id}\n")).collect();
-    let pack = repo
-        .git()?
-        .args(["pack-objects", "--stdout", "-q"])
-        .input(list)
-        .run()?;
-    let said = repo
-        .git()?
-        .args(["index-pack", "--stdin", "--keep=git-session"])
-        .input(pack)
-        .run()?;
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let name = said.rsplit('\t').next().unwrap_or_default().to_owned();
-    Ok(Kept {
-        keep: repo.common_dir().join(format!("objects/pack/pack-{name}.keep")),
-    })
 }

@@ -208,20 +208,12 @@ pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
     if add.hooks == Hooks::Skip {
         git = repo.git_with(&[("core.hooksPath", "/dev/null")])?;
     }
-    git = git.args([
-        "worktree",
-        "add",
-        "--quiet",
-        "--no-track",
-        "--lock",
-        "--reason",
-        add.reason,
-    ]);
+    git = git.args(["worktree", "add", "--quiet", "--lock", "--reason", add.reason]);
     if add.files == Files::None {
         git = git.arg("--no-checkout");
     }
     git = match add.checkout {
-        Checkout::NewBranch { name, .. } => git.args(["-b", name]),
+        Checkout::NewBranch { name, .. } => git.args(["--no-track", "-b", name]),
         Checkout::Branch(_) => git,
         Checkout::Detached(_) => git.arg("--detach"),
     };

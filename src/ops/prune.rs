@@ -64,7 +64,11 @@ pub enum What {
 
 /// Looks at ended sessions and removes what may go.
 pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
-    let ids = if prune.ids.is_empty() { local_ids(ws) } else { prune.ids.clone() };
+    let ids = if prune.ids.is_empty() {
+        local_ids(ws)
+    } else {
+        prune.ids.clone()
+    };
     if prune.mode == Mode::Do {
         ws.prepare()?;
         // What an earlier prune was killed over.
@@ -72,7 +76,9 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
     }
     let mut findings = Vec::new();
     for id in ids {
-        let Some(session) = ws.store().load(&id)? else { continue };
+        let Some(session) = ws.store().load(&id)? else {
+            continue;
+        };
         if !ws.owns(&session.event.summary) || !is_due(&session, prune.older_than) {
             continue;
         }
@@ -89,7 +95,11 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 worktree::remove(&ws.repo, &found, &ws.trash())?;
                 run_dir.clear_place()?;
             }
-            findings.push(Finding { id: id.clone(), what: What::Worktree(found.path), kept });
+            findings.push(Finding {
+                id: id.clone(),
+                what: What::Worktree(found.path),
+                kept,
+            });
         }
         if prune.older_than.is_some() {
             findings.extend(branch(ws, &session, place.as_ref(), prune)?);
@@ -124,14 +134,20 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) 
         let size: u64 = ignored.iter().map(|(_, size)| size).sum();
         let names: Vec<String> = ignored.iter().take(3).map(|(name, _)| name.to_string()).collect();
         let more = if ignored.len() > 3 { ", …" } else { "" };
-        return Ok(Some(format!("ignored files of {} in all: {}{more}", human(size), names.join(", "))));
+        return Ok(Some(format!(
+            "ignored files of {} in all: {}{more}",
+            human(size),
+            names.join(", ")
+        )));
     }
     let signed = ws.sign()?;
     let capture = Capture {
         worktree: &found.path,
+        git_dir: &found.git_dir,
         base: summary.base,
         previous: Some(work),
         state_dir: None,
+        extra: None,
         signature: &signed.signature,
         message: "prune",
         durability: ws.store().durability(),
@@ -147,14 +163,27 @@ fn ignored_files(ws: &Workspace, path: &Path) -> Result<Vec<(BString, u64)>> {
     let output = ws
         .repo
         .git_in(path)?
-        .args(["-c", "core.fsmonitor=false", "status", "--porcelain", "-z", "--ignored=traditional"])
+        .args([
+            "-c",
+            "core.fsmonitor=false",
+            "status",
+            "--porcelain",
+            "-z",
+            "--ignored=traditional",
+        ])
         .run()?;
-    let entries = output.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(b"!! "));
-    Ok(entries.map(|name| (BString::from(name), size_of(&path.join(name.to_path_lossy())))).collect())
+    let entries = output
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| entry.strip_prefix(b"!! "));
+    Ok(entries
+        .map(|name| (BString::from(name), size_of(&path.join(name.to_path_lossy()))))
+        .collect())
 }
 
 fn size_of(path: &Path) -> u64 {
-    let Ok(meta) = path.symlink_metadata() else { return 0 };
+    let Ok(meta) = path.symlink_metadata() else {
+        return 0;
+    };
     if !meta.is_dir() {
         return meta.len();
     }
@@ -171,9 +200,16 @@ fn human(bytes: u64) -> String {
 }
 
 /// A branch that was made for the session goes when all that is on it is in the main worktree's HEAD.
-fn branch(ws: &Workspace, session: &Session, place: Option<&Place>, prune: &Prune) -> Result<Option<Finding>> {
+fn branch(
+    ws: &Workspace,
+    session: &Session,
+    place: Option<&Place>,
+    prune: &Prune,
+) -> Result<Option<Finding>> {
     let id = session.id().clone();
-    let Some(name) = session.event.summary.branch.clone() else { return Ok(None) };
+    let Some(name) = session.event.summary.branch.clone() else {
+        return Ok(None);
+    };
     let full = names::full_branch(&name);
     let own = place.is_none_or(|place| place.made_branch) && !ws.store().spec(session)?.existing_branch;
     let tip = match ws.repo.refs().get(&full)? {
@@ -196,11 +232,22 @@ fn branch(ws: &Workspace, session: &Session, place: Option<&Place>, prune: &Prun
     };
     if kept.is_none() && prune.mode == Mode::Do {
         let durability = ws.store().durability();
-        let removed = ws.repo.refs().update(&full, None, Expected::At(tip), durability)?;
+        let removed = ws
+            .repo
+            .refs()
+            .update(&full, None, Expected::At(tip), durability)?;
         if let Outcome::Moved(_) = removed {
             let kept = Some("it moved meanwhile".to_owned());
-            return Ok(Some(Finding { id, what: What::Branch(name), kept }));
+            return Ok(Some(Finding {
+                id,
+                what: What::Branch(name),
+                kept,
+            }));
         }
     }
-    Ok(Some(Finding { id, what: What::Branch(name), kept }))
+    Ok(Some(Finding {
+        id,
+        what: What::Branch(name),
+        kept,
+    }))
 }

@@ -26,7 +26,12 @@ pub struct Restored {
 ///
 /// # Errors
 /// Sessions without work at that event, and directories that exist.
-pub fn restore(ws: &mut Workspace, session: &Session, at: Option<u64>, to: Option<PathBuf>) -> Result<Restored> {
+pub fn restore(
+    ws: &mut Workspace,
+    session: &Session,
+    at: Option<u64>,
+    to: Option<PathBuf>,
+) -> Result<Restored> {
     let id = session.id();
     let history = ws.store().history(session)?;
     let wanted = at.unwrap_or(u64::MAX);
@@ -34,7 +39,10 @@ pub fn restore(ws: &mut Workspace, session: &Session, at: Option<u64>, to: Optio
     if at.is_some_and(|at| !history.iter().any(|(_, event)| event.seq == at)) {
         return Err(lacking(format!("it has no event {wanted}")));
     }
-    let found = history.iter().rev().find(|(_, event)| event.seq <= wanted && event.summary.work.is_some());
+    let found = history
+        .iter()
+        .rev()
+        .find(|(_, event)| event.seq <= wanted && event.summary.work.is_some());
     let Some((seq, work)) = found.and_then(|(_, event)| Some((event.seq, event.summary.work?))) else {
         return Err(lacking("no work was saved by then".to_owned()));
     };
@@ -44,13 +52,22 @@ pub fn restore(ws: &mut Workspace, session: &Session, at: Option<u64>, to: Optio
     }
     ws.prepare()?;
     let saved = snapshot::read(&ws.repo, work)?;
-    let head = saved.head.ok_or_else(|| lacking("its snapshot has no HEAD".to_owned()))?;
+    let head = saved
+        .head
+        .ok_or_else(|| lacking("its snapshot has no HEAD".to_owned()))?;
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(format!("cannot make '{}'", parent.display())))?;
     }
     let reason = format!("restoring session {id}");
     let (checkout, files, hooks) = (Checkout::Detached(head), Files::None, Hooks::Skip);
-    let add = Add { path: &path, checkout, reason: &reason, files, lock_fd: None, hooks };
+    let add = Add {
+        path: &path,
+        checkout,
+        reason: &reason,
+        files,
+        lock_fd: None,
+        hooks,
+    };
     worktree::add(&ws.repo, &add)?;
     let made = worktree::at(&ws.repo, &path)?.ok_or_else(|| lacking("its worktree is gone".to_owned()))?;
     let restored = match snapshot::restore(&ws.repo, work, &path, None) {
@@ -61,5 +78,10 @@ pub fn restore(ws: &mut Workspace, session: &Session, at: Option<u64>, to: Optio
         }
     };
     worktree::unlock(&ws.repo, &made)?;
-    Ok(Restored { path, seq, work, unrestored: restored.unrestored })
+    Ok(Restored {
+        path,
+        seq,
+        work,
+        unrestored: restored.unrestored,
+    })
 }

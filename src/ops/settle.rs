@@ -11,10 +11,15 @@ use super::local::{Place, RunDir};
 use super::record::{load, record};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
-use crate::git::snapshot::{self, Capture, Captured};
+use crate::git::snapshot::{self, Capture, Captured, Extra};
 use crate::git::{notes, worktree};
-use crate::session::{Event, Kind, Outcome, SessionId, State};
+use crate::session::{Event, Kind, Outcome, RecordOutput, SessionId, State};
 use crate::store::{Session, names};
+
+/// The name under which a worker's output is kept with its work.
+const OUTPUT: &str = "output.log";
+/// How much of it is its tail, in bytes.
+const TAIL: u64 = 64 * 1024;
 
 /// What is true of a run that is no more, or that stands still.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +41,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
     let run_dir = ws.run_dir(id);
     let before = load(ws, id)?;
     super::record::check(&before, kind)?;
-    let saved = save(ws, &before, &run_dir);
+    let saved = save(ws, &before, &run_dir, kind);
     let session = record(ws, id, kind, |event| {
         if kind.is_transition() {
             event.summary.outcome = end.outcome.clone();
@@ -46,7 +51,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         saved.tell(event);
     })?;
     if let Some(kept) = saved.captured.and_then(|captured| captured.kept) {
-        kept.release();
+        kept.release(&ws.repo)?;
     }
     finish(ws, &session, &run_dir)?;
     Ok(session)
@@ -88,8 +93,8 @@ impl Saved {
 }
 
 /// Takes a snapshot and moves this clone's work ref to it.
-fn save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Saved {
-    match try_save(ws, session, run_dir) {
+fn save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> Saved {
+    match try_save(ws, session, run_dir, kind) {
         Ok(saved) => saved,
         Err(error) => Saved {
             captured: None,
@@ -98,7 +103,7 @@ fn save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Saved {
     }
 }
 
-fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved> {
+fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> Result<Saved> {
     let summary = &session.event.summary;
     let Some(found) = standing(ws, run_dir)? else {
         // A session that never had a worktree has nothing to save.
@@ -125,13 +130,20 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved
     };
     let signed = ws.sign()?;
     let state = run_dir.state();
+    let output = run_dir.output();
     let captured = snapshot::capture(
         &ws.repo,
         &Capture {
             worktree: &found.path,
+            git_dir: &found.git_dir,
             base: summary.base,
             previous: own.or(summary.work),
             state_dir: Some(&state),
+            extra: recorded_output(ws, session, kind)?.map(|limit| Extra {
+                name: OUTPUT,
+                path: &output,
+                limit,
+            }),
             signature: &signed.signature,
             message: &format!("work of session {}", summary.id),
             durability: ws.store().durability(),
@@ -155,9 +167,26 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Saved
     })
 }
 
+/// How much of the output is to be kept with the work, in bytes; none if it isn't.
+fn recorded_output(ws: &Workspace, session: &Session, kind: Kind) -> Result<Option<u64>> {
+    if kind != Kind::Terminate {
+        return Ok(None);
+    }
+    Ok(ws
+        .store()
+        .spec(session)?
+        .record_output
+        .map(|record| match record {
+            RecordOutput::Tail => TAIL,
+            RecordOutput::Full => u64::MAX,
+        }))
+}
+
 /// Counts what the work changes, for lists, which read no trees.
 fn count_changes(ws: &Workspace, session: &Session, captured: &Captured) -> Result<()> {
-    let Some(base) = session.event.summary.base else { return Ok(()) };
+    let Some(base) = session.event.summary.base else {
+        return Ok(());
+    };
     if Changed::known(ws, captured.work).is_some() {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
 use jiff::Timestamp;
 
+use crate::git::batch::publish;
 use crate::git::objects::{self, Object};
 use crate::git::refs::{Expected, Outcome, Target};
 use crate::git::{self, Durability, Repo};
@@ -231,7 +232,7 @@ impl<'r> Store<'r> {
             signature,
             codec::encode(event).as_bytes(),
         );
-        self.publish(event, tree_id, &[blob, tree, commit], Expected::Absent)
+        self.publish(event, tree_id, vec![blob, tree, commit], Expected::Absent)
     }
 
     /// Writes the next event; `Moved` when somebody else did first.
@@ -249,7 +250,7 @@ impl<'r> Store<'r> {
         }
         let message = codec::encode(event);
         let commit = objects::commit(onto.tree, &[onto.tip], signature, signature, message.as_bytes());
-        self.publish(event, onto.tree, &[commit], Expected::At(onto.tip))
+        self.publish(event, onto.tree, vec![commit], Expected::At(onto.tip))
     }
 
     /// Refuses what a newer version wrote.
@@ -261,13 +262,13 @@ impl<'r> Store<'r> {
         Ok(())
     }
 
-    fn publish(&self, event: &Event, tree: ObjectId, new: &[Object], expected: Expected) -> Result<Append> {
+    fn publish(&self, event: &Event, tree: ObjectId, new: Vec<Object>, expected: Expected) -> Result<Append> {
         let name = names::log(&event.summary.id);
         let tip = match new.last() {
             Some(commit) => objects::id_of(self.repo, commit)?,
             None => return Ok(Append::Moved(None)),
         };
-        let moved = objects::publish(self.repo, new, self.durability, || {
+        let moved = publish(self.repo, new, self.durability, || {
             self.repo
                 .refs()
                 .update(&name, Some(tip), expected, self.durability)

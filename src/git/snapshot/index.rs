@@ -1,0 +1,76 @@
+//! What an index says beyond one version of each file: flags and conflicts.
+
+use std::path::Path;
+
+use gix::bstr::ByteSlice;
+use gix::index::entry::{Flags, Mode, Stage};
+
+use super::manifest::{Conflict, Name};
+use crate::git::{Error, Repo, Result};
+
+/// The flags and conflicts of an index.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub intent_to_add: Vec<Name>,
+    pub assume_unchanged: Vec<Assumed>,
+    pub skip_worktree: Vec<Name>,
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A file whose changes git was told not to look for.
+#[derive(Debug)]
+pub struct Assumed {
+    pub path: Name,
+    pub oid: gix::ObjectId,
+}
+
+/// Reads the index at that path; one that isn't there is empty.
+pub fn read(repo: &Repo, path: &Path, worktree: &Path) -> Result<Index> {
+    let mut index = Index::default();
+    if !path.exists() {
+        return Ok(index);
+    }
+    let what = || format!("'{}'", path.display());
+    let file = gix::index::File::at(path, repo.object_hash(), true, Default::default())
+        .map_err(Error::gix(what()))?;
+    for entry in file.entries() {
+        let interesting = Flags::INTENT_TO_ADD | Flags::SKIP_WORKTREE | Flags::ASSUME_VALID;
+        if !entry.flags.intersects(interesting) && entry.stage() == Stage::Unconflicted {
+            continue;
+        }
+        let path = Name(entry.path(&file).into());
+        if entry.stage() != Stage::Unconflicted {
+            index.conflicts.push(Conflict {
+                path,
+                stage: entry.stage_raw(),
+                mode: format!("{:06o}", entry.mode.bits()),
+                oid: entry.id.to_string(),
+            });
+            continue;
+        }
+        if entry.flags.contains(Flags::INTENT_TO_ADD) {
+            index.intent_to_add.push(path.clone());
+        }
+        if entry.flags.contains(Flags::ASSUME_VALID) {
+            index.assume_unchanged.push(Assumed {
+                path: path.clone(),
+                oid: entry.id,
+            });
+        }
+        if entry.mode == Mode::DIR {
+            // A sparse index has directories, which only git can take apart.
+            index.skip_worktree = skipped(repo, worktree)?;
+        } else if entry.flags.contains(Flags::SKIP_WORKTREE) && !file.is_sparse() {
+            index.skip_worktree.push(path);
+        }
+    }
+    Ok(index)
+}
+
+fn skipped(repo: &Repo, worktree: &Path) -> Result<Vec<Name>> {
+    let output = repo.git_in(worktree)?.args(["ls-files", "-z", "-t"]).run()?;
+    let names = output
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| entry.strip_prefix(b"S "));
+    Ok(names.map(|name| Name(name.as_bstr().into())).collect())
+}

@@ -1,0 +1,136 @@
+//! What is half done in a worktree: git's own files of a merge, rebase, cherry-pick, revert, bisect or am.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use gix::ObjectId;
+use gix::bstr::{BStr, ByteSlice};
+
+use crate::git::objects;
+use crate::git::repo::{RefFormat, parse_oid};
+use crate::git::{Repo, Result};
+
+/// Files of a worktree's own git directory that say what is half done, or how it is laid out.
+const FILES: [&str; 15] = [
+    "MERGE_HEAD",
+    "MERGE_MSG",
+    "MERGE_MODE",
+    "MERGE_RR",
+    "MERGE_AUTOSTASH",
+    "SQUASH_MSG",
+    "BISECT_LOG",
+    "BISECT_NAMES",
+    "BISECT_START",
+    "BISECT_TERMS",
+    "BISECT_ANCESTORS_OK",
+    "BISECT_RUN",
+    "BISECT_FIRST_PARENT",
+    "config.worktree",
+    "info/sparse-checkout",
+];
+const DIRECTORIES: [&str; 3] = ["rebase-merge", "rebase-apply", "sequencer"];
+/// References that are files in one format and records in the other.
+const PSEUDO: [&str; 5] = [
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "ORIG_HEAD",
+    "BISECT_EXPECTED_REV",
+];
+
+/// Whether a path in the git directory belongs to what is half done.
+pub fn takes(path: &BStr) -> bool {
+    let within = |dir: &str| {
+        path == dir
+            || path
+                .strip_prefix(dir.as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    path == "info" || FILES.iter().any(|file| path == *file) || DIRECTORIES.into_iter().any(within)
+}
+
+/// The references that only this worktree has, by name.
+pub fn references(repo: &Repo, worktree: &Path, git_dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let busy = DIRECTORIES
+        .iter()
+        .chain(&["BISECT_LOG", "MERGE_HEAD"])
+        .any(|name| git_dir.join(name).exists());
+    match repo.ref_format() {
+        RefFormat::Files => {
+            for name in PSEUDO {
+                let content = fs::read(git_dir.join(name)).ok();
+                if let Some(oid) = content.and_then(|content| parse_oid(content.trim())) {
+                    found.insert(name.to_owned(), oid.to_string());
+                }
+            }
+            if !git_dir.join("refs").is_dir() {
+                return Ok(found);
+            }
+        }
+        RefFormat::Reftable => {
+            for name in PSEUDO {
+                let git = repo.git_in(worktree)?.args([
+                    "rev-parse",
+                    "--verify",
+                    "--quiet",
+                    "--end-of-options",
+                    name,
+                ]);
+                if let Some(oid) = parse_oid(git.output()?.stdout.trim()) {
+                    found.insert(name.to_owned(), oid.to_string());
+                }
+                if !busy && name == "ORIG_HEAD" {
+                    break;
+                }
+            }
+        }
+    }
+    let output = repo
+        .git_in(worktree)?
+        .args([
+            "for-each-ref",
+            "--format=%(objectname) %(refname)",
+            "refs/bisect",
+            "refs/worktree",
+            "refs/rewritten",
+        ])
+        .run()?;
+    for line in output.lines() {
+        if let Some((oid, name)) = line.split_once_str(" ")
+            && let Ok(name) = name.to_str()
+        {
+            found.insert(name.to_owned(), oid.as_bstr().to_string());
+        }
+    }
+    Ok(found)
+}
+
+/// The commits that what is half done needs, which nothing else may reach.
+pub fn commits(repo: &Repo, git_dir: &Path, references: &BTreeMap<String, String>) -> Vec<ObjectId> {
+    const NAMED: [&str; 9] = [
+        "MERGE_HEAD",
+        "MERGE_AUTOSTASH",
+        "rebase-merge/onto",
+        "rebase-merge/orig-head",
+        "rebase-merge/stopped-sha",
+        "rebase-merge/amend",
+        "rebase-merge/autostash",
+        "rebase-apply/onto",
+        "rebase-apply/orig-head",
+    ];
+    let mut found: Vec<ObjectId> = references
+        .values()
+        .filter_map(|oid| parse_oid(oid.as_bytes()))
+        .collect();
+    for name in NAMED {
+        if let Ok(content) = fs::read(git_dir.join(name)) {
+            found.extend(content.lines().filter_map(|line| parse_oid(line.trim())));
+        }
+    }
+    found.retain(|oid| objects::read(repo, *oid).is_ok_and(|object| object.kind == gix::objs::Kind::Commit));
+    found.sort();
+    found.dedup();
+    found
+}

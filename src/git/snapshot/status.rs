@@ -1,0 +1,128 @@
+//! What git says of a worktree: `git status --porcelain=v2`, read.
+
+use std::path::Path;
+
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice};
+
+use crate::git::repo::parse_oid;
+use crate::git::{Error, Repo, Result};
+
+/// The status of a worktree.
+#[derive(Debug, Default)]
+pub struct Status {
+    pub head: Option<ObjectId>,
+    /// The branch's short name; none where HEAD is detached.
+    pub branch: Option<BString>,
+    pub tracked: Vec<Tracked>,
+    pub conflicts: Vec<BString>,
+    pub untracked: Vec<BString>,
+    /// Directories that are repositories of their own.
+    pub nested: Vec<BString>,
+    /// Files, and directories with a `/` at their end.
+    pub ignored: Vec<BString>,
+}
+
+/// A tracked file that is not the same in HEAD, index and worktree.
+#[derive(Debug)]
+pub struct Tracked {
+    pub path: BString,
+    /// Whether the index differs from HEAD.
+    pub staged: bool,
+    /// Whether the worktree differs from the index.
+    pub unstaged: bool,
+    /// What is in the index; none if it isn't there.
+    pub index: Option<(u32, ObjectId)>,
+    /// Whether the worktree has it.
+    pub exists: bool,
+    /// For a submodule, what is changed in it.
+    pub submodule: Option<Submodule>,
+}
+
+/// The state of a submodule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submodule {
+    pub commit: bool,
+    pub content: bool,
+}
+
+/// Asks git, which writes nothing and runs no file system monitor.
+pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
+    let output = repo
+        .git_in(worktree)?
+        .args([
+            "--no-optional-locks",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "status.relativePaths=false",
+        ])
+        .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
+        .args([
+            "--untracked-files=all",
+            "--ignored=matching",
+            "--ignore-submodules=none",
+        ])
+        .run()?;
+    parse(&output)
+}
+
+fn parse(output: &[u8]) -> Result<Status> {
+    let strange = |line: &[u8]| Error::Malformed(format!("git status says '{}'", line.as_bstr()));
+    let mut status = Status::default();
+    for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+        let (kind, rest) = line.split_at(line.len().min(2));
+        match kind {
+            b"# " => {
+                if let Some(oid) = rest.strip_prefix(b"branch.oid ") {
+                    status.head = parse_oid(oid);
+                } else if let Some(name) = rest.strip_prefix(b"branch.head ") {
+                    status.branch = (name != b"(detached)").then(|| name.into());
+                }
+            }
+            b"1 " => status.tracked.push(tracked(rest).ok_or_else(|| strange(line))?),
+            b"u " => status.conflicts.push(
+                rest.splitn(10, |byte| *byte == b' ')
+                    .nth(9)
+                    .ok_or_else(|| strange(line))?
+                    .into(),
+            ),
+            b"? " => match rest.strip_suffix(b"/") {
+                Some(dir) => status.nested.push(dir.into()),
+                None => status.untracked.push(rest.into()),
+            },
+            b"! " => status.ignored.push(rest.into()),
+            _ => return Err(strange(line)),
+        }
+    }
+    Ok(status)
+}
+
+/// `XY sub mH mI mW hH hI path`
+fn tracked(line: &[u8]) -> Option<Tracked> {
+    let mut fields = line.splitn(8, |byte| *byte == b' ');
+    let xy = fields.next()?;
+    let sub = fields.next()?;
+    let _head_mode = fields.next()?;
+    let index_mode = octal(fields.next()?)?;
+    let worktree_mode = octal(fields.next()?)?;
+    let _head = fields.next()?;
+    let index = parse_oid(fields.next()?)?;
+    let path = fields.next()?.into();
+    let submodule = (sub.first() == Some(&b'S')).then(|| Submodule {
+        commit: sub.get(1) == Some(&b'C'),
+        content: sub.get(2) == Some(&b'M') || sub.get(3) == Some(&b'U'),
+    });
+    Some(Tracked {
+        path,
+        staged: xy.first() != Some(&b'.'),
+        unstaged: xy.get(1) != Some(&b'.'),
+        index: (index_mode != 0).then_some((index_mode, index)),
+        exists: worktree_mode != 0,
+        submodule,
+    })
+}
+
+fn octal(text: &[u8]) -> Option<u32> {
+    u32::from_str_radix(text.to_str().ok()?, 8).ok()
+}
