@@ -105,15 +105,21 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        let hint = hint(&error);
+impl Failure {
+    /// What an operation's error is told as.
+    pub fn of(error: &Error) -> Failure {
         Failure {
             code: error.code(),
             message: error.to_string(),
-            hint,
+            hint: hint(error),
             exit: error.exit_code(),
         }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::of(&error)
     }
 }
 

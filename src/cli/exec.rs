@@ -1,5 +1,4 @@
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
 
 use super::common::{one, open};
 use super::error::Failure;
@@ -24,9 +23,6 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
-        let status = exec(&ws, &session, &self.command)?;
-        Ok(status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+        Ok(exec(&ws, &session, &self.command)?)
     }
 }

@@ -34,7 +34,7 @@ use error::Failure;
 /// Run workers in git worktrees of their own, with their life kept in git.
 ///
 /// A session is one run of a worker (a coding agent, a build, any command) in a worktree and on a branch of its own.
-/// Every step of its life is a commit on refs/sessions/<id>, so it survives a reboot and can be read with stock git.
+/// Every step of its life is a commit on refs/sessions/ID, so it survives a reboot and can be read with stock git.
 /// Without a verb the sessions that have not ended are listed.
 #[derive(Debug, Parser)]
 #[command(name = "git-session", bin_name = "git session", version, max_term_width = 100)]

@@ -27,7 +27,8 @@ impl Args {
         let session = one(&ws, &self.session)?;
         let run_dir = ws.run_dir(session.id());
         let path = run_dir.output();
-        if !path.exists() && !(self.follow && run_dir.is_supervised()?) {
+        let comes = self.follow && run_dir.is_supervised()?;
+        if !comes && !path.exists() {
             let message = format!("session '{}' has no output here", session.id());
             return Err(Failure::refused("no-output", message));
         }
@@ -42,7 +43,7 @@ impl Args {
             let output = String::from_utf8_lossy(&bytes);
             out::json(&json!({ "schema": 1, "id": session.id().as_str(), "output": output, "utf8": utf8 }));
         } else if self.follow {
-            follow(&run_dir, start, out::stream, || out::is_closed())?;
+            follow(&run_dir, start, out::stream, out::is_closed)?;
         } else {
             copy(&path, start, &mut out::stream)?;
         }

@@ -20,10 +20,14 @@ impl Args {
         let id: SessionId = self.id.parse().map_err(Error::from)?;
         let fd = |number| inherited(number).map_err(Error::io(format!("descriptor {number}")));
         let (lock, guard) = (fd(self.lock)?, fd(self.guard)?);
+        let complain = |error: &Error| {
+            Failure::of(error).say();
+        };
         supervise(Supervise {
             id,
             common_dir: self.common_dir,
             lock,
+            complain,
             guard,
         })?;
         Ok(0)

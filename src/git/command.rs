@@ -14,7 +14,7 @@ const MINIMUM: (u32, u32) = (2, 34);
 
 /// Variables that git sets for its children and that tie them to one repository; see
 /// `git rev-parse --local-env-vars`. Configuration given by `git -c` is left: it is the user's.
-const LOCAL_VARIABLES: &[&str] = &[
+pub const LOCAL_VARIABLES: [&str; 17] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_CONFIG",
@@ -96,7 +96,7 @@ impl Git {
 }
 
 /// Removes git's own variables from a child's environment.
-pub fn scrub(command: &mut Command) {
+fn scrub(command: &mut Command) {
     for name in LOCAL_VARIABLES {
         command.env_remove(name);
     }

@@ -224,7 +224,7 @@ fn record(ws: &mut Workspace, new: &New, mut spec: Spec, parent: Option<&Session
             keep_variables(ws, &id, &values)?;
         }
         match ws.store().create(&event, &spec, &signed.signature)? {
-            Append::Done(session) => return Ok(session),
+            Append::Done(session) => return Ok(*session),
             Append::Moved(_) if new.id.is_some() => return Err(Error::IdTaken(id)),
             Append::Moved(_) => {}
         }

@@ -152,10 +152,8 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) 
         message: "prune",
         durability: ws.store().durability(),
     };
-    Ok(match snapshot::differs(&ws.repo, &capture, work)? {
-        None => None,
-        Some(what) => Some(format!("it was changed since it was saved: {what}")),
-    })
+    let difference = snapshot::differs(&ws.repo, &capture, work)?;
+    Ok(difference.map(|what| format!("it was changed since it was saved: {what}")))
 }
 
 /// Ignored files and directories with their sizes in bytes.

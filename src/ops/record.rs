@@ -44,7 +44,7 @@ pub fn record(ws: &Workspace, id: &SessionId, kind: Kind, change: impl Fn(&mut E
         event.summary.host = super::workspace::host();
         change(&mut event);
         if let Append::Done(session) = ws.store().append(&session, &event, &signed.signature)? {
-            return Ok(session);
+            return Ok(*session);
         }
     }
     Err(Error::Busy(id.clone()))

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub struct Supervise {
     pub common_dir: PathBuf,
     /// Held for our life.
     pub lock: OwnedFd,
+    /// Where what can't be recorded is told.
+    pub complain: fn(&Error),
     /// A copy of the launcher's guard, held until the worker's start is recorded.
     pub guard: OwnedFd,
 }
@@ -51,7 +53,7 @@ pub fn supervise(what: Supervise) -> Result<()> {
         source,
     };
     let reporter = Reporter::from_stdout().map_err(io)?;
-    let mut supervisor = match Supervisor::new(&what.id, &what.common_dir) {
+    let mut supervisor = match Supervisor::new(&what) {
         Ok(supervisor) => supervisor,
         Err(error) => {
             return report(
@@ -105,6 +107,7 @@ struct Supervisor {
     spec: Spec,
     worktree: PathBuf,
     watch: Watch,
+    complain: fn(&Error),
     /// When the present attempt's time is up.
     deadline: Option<Instant>,
 }
@@ -118,14 +121,15 @@ enum Next {
 }
 
 impl Supervisor {
-    fn new(id: &SessionId, common_dir: &Path) -> Result<Supervisor> {
+    fn new(what: &Supervise) -> Result<Supervisor> {
+        let id = &what.id;
         let io = |source| Error::Io {
             what: "the supervisor's start".to_owned(),
             source,
         };
         become_subreaper().map_err(io)?;
         let watch = Watch::new().map_err(io)?;
-        let ws = Workspace::open(common_dir)?;
+        let ws = Workspace::open(&what.common_dir)?;
         let session = load(&ws, id)?;
         ws.check_owned(&session)?;
         let spec = spec(&ws, &session)?;
@@ -148,6 +152,7 @@ impl Supervisor {
             spec,
             worktree,
             watch,
+            complain: what.complain,
             deadline: None,
         })
     }
@@ -309,7 +314,7 @@ impl Supervisor {
                 .collect();
             self.run_dir.write_exit(&exit)?;
             if let Some(error) = still_alive(&self.id, &stopped) {
-                eprintln!("git-session: {error}");
+                (self.complain)(&error);
                 self.deadline = Instant::now().checked_add(AGAIN);
                 return Ok(Next::GoOn);
             }
@@ -476,7 +481,7 @@ impl Supervisor {
         self.run_dir.write_intent(&intent)?;
         let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
         if let Some(error) = still_alive(&self.id, &stopped) {
-            eprintln!("git-session: {error}");
+            (self.complain)(&error);
             self.run_dir.clear_intent()?;
             self.deadline = Instant::now().checked_add(AGAIN);
             return Ok(Next::GoOn);

@@ -92,7 +92,7 @@ fn row(view: &View, now: Timestamp) -> Row {
         .branch
         .clone()
         .filter(|branch| branch.strip_prefix("session/") != Some(summary.id.as_str()));
-    let cells = vec![
+    let cells = [
         summary.id.to_string(),
         state,
         age(event.at, now),

@@ -72,7 +72,7 @@ pub struct Listing {
 /// What became of a write.
 #[derive(Debug)]
 pub enum Append {
-    Done(Session),
+    Done(Box<Session>),
     /// Somebody else wrote first; the ref is where it says.
     Moved(Option<ObjectId>),
 }
@@ -274,11 +274,11 @@ impl<'r> Store<'r> {
                 .update(&name, Some(tip), expected, self.durability)
         })?;
         Ok(match moved {
-            Outcome::Done => Append::Done(Session {
+            Outcome::Done => Append::Done(Box::new(Session {
                 tip,
                 tree,
                 event: event.clone(),
-            }),
+            })),
             Outcome::Moved(actual) => Append::Moved(actual),
         })
     }

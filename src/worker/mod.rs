@@ -8,6 +8,7 @@
 
 mod child;
 pub mod detach;
+pub mod foreground;
 pub mod freeze;
 mod handle;
 pub mod identity;
@@ -21,6 +22,7 @@ pub mod subreaper;
 pub mod watch;
 
 pub use detach::{Detach, DetachError, Ready, ReadyError, Reporter, detach, inherited};
+pub use foreground::foreground;
 pub use freeze::{Frozen, freeze, thaw};
 pub use handle::signal_one;
 pub use identity::{Liveness, ProcessId, Unsure};

@@ -80,8 +80,7 @@ fn sources() -> Vec<Source> {
                 .iter()
                 .map(|part| part.to_str().unwrap().to_owned())
                 .collect();
-            if !path.extension().is_some_and(|end| end == "rs") || parts == ["lib.rs"] || parts == ["main.rs"]
-            {
+            if path.extension().is_none_or(|end| end != "rs") || parts == ["lib.rs"] || parts == ["main.rs"] {
                 continue;
             }
             let module_file = parts.len() > 1 && parts.ends_with(&["mod.rs".to_owned()]);

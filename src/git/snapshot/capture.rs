@@ -277,7 +277,7 @@ fn know(repo: &Repo, batch: &mut Batch<'_>, previous: &Work, status: &Status) {
         .chain(&status.untracked);
     let mut buffer = Vec::new();
     for path in files.take(10_000) {
-        let parts = path.split(|byte| *byte == b'/').map(|part| BString::from(part));
+        let parts = path.split(|byte| *byte == b'/').map(BString::from);
         if let Ok(Some(entry)) = lookup(repo, previous.tree, parts, &mut buffer) {
             batch.knows(entry);
         }
@@ -389,7 +389,7 @@ fn tree(
     let mut gone: Vec<BString> = Vec::new();
     let mut here: Vec<(BString, EntryKind, ObjectId)> = Vec::new();
     let mut raw = |batch: &mut Batch<'_>, path: &BString, unsaved: &mut Vec<Unsaved>| -> Result<()> {
-        if components(path.as_ref()).any(|part| is_reserved(part)) {
+        if components(path.as_ref()).any(is_reserved) {
             unsaved.push(Unsaved::new(
                 path.clone(),
                 "its name is one that git keeps for itself",

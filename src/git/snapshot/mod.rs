@@ -4,7 +4,7 @@
 //! its first parent is HEAD, its second a commit of the index, whose further parents are what a half-done merge or
 //! rebase needs. A *work commit* follows the one before it, has the snapshot as its second parent (the first one has
 //! the snapshot first and the base second) and holds in its own tree what no plain tree can say: [`Manifest`], the
-//! directories that are [stored](store) whole, and git's own files of what is half done.
+//! directories that are stored whole, and git's own files of what is half done.
 
 mod capture;
 mod index;

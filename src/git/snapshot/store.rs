@@ -251,7 +251,7 @@ pub fn write_file(place: &Path, kind: EntryKind, data: &[u8]) -> std::io::Result
 pub fn apply(odd: &Odd, root: &Path) -> Vec<Unsaved> {
     let mut lost = Vec::new();
     for Name(path) in &odd.empty_directories {
-        let made = contained(root, path.as_ref()).and_then(|place| fs::create_dir_all(place));
+        let made = contained(root, path.as_ref()).and_then(fs::create_dir_all);
         if let Err(error) = made {
             lost.push(Unsaved::new(path.clone(), error));
         }
