@@ -38,7 +38,11 @@ use error::Failure;
 /// Without a verb the sessions that have not ended are listed.
 #[derive(Debug, Parser)]
 #[command(name = "git-session", bin_name = "git session", version, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true, subcommand_help_heading = "Verbs")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_help_heading = "Verbs",
+    subcommand_value_name = "VERB"
+)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,

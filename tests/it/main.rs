@@ -1,2 +1,3 @@
 mod arrows;
+mod man;
 mod worker;

@@ -1,0 +1,97 @@
+//! The man pages are what the command line's definitions say, byte for byte.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap_mangen::Man;
+use git_session::render::fields;
+
+/// Rewrites the pages instead of comparing them.
+const UPDATE: &str = "UPDATE_MAN";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+/// Every page by its file's name.
+fn pages() -> Vec<(String, Vec<u8>)> {
+    let mut command = git_session::cli::command().disable_help_subcommand(true);
+    command.build();
+    let verbs = command
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set())
+        .cloned();
+    let mut pages: Vec<_> = verbs
+        .map(|verb| page(verb, "SEE ALSO", ".BR git\\-session (1)\n"))
+        .collect();
+    pages.push(page(command, "", &sections()));
+    pages
+}
+
+fn page(mut command: clap::Command, heading: &str, end: &str) -> (String, Vec<u8>) {
+    let name = command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned();
+    let has_verbs = command.has_subcommands();
+    let aliases: Vec<&str> = command.get_visible_aliases().collect();
+    let aliases = match aliases.as_slice() {
+        [] => String::new(),
+        aliases => format!(".PP\nAlso known as {}.\n", aliases.join(", ")),
+    };
+    let usage = command.render_usage().to_string().replacen("Usage: ", "", 1);
+    let man = Man::new(command.override_usage(usage).subcommand_help_heading("VERBS"));
+    // Neither a date nor a version, so that a page changes only when what it says does. No hyphenation and no
+    // stretched lines, since names would be torn apart.
+    let title = name.to_uppercase().replace('-', "\\-");
+    let mut text =
+        format!(".TH {title} 1 \"\" \"git\\-session\" \"Git Session Manual\"\n.nh\n.ad l\n").into_bytes();
+    man.render_name_section(&mut text).unwrap();
+    man.render_synopsis_section(&mut text).unwrap();
+    man.render_description_section(&mut text).unwrap();
+    text.extend_from_slice(aliases.as_bytes());
+    if has_verbs {
+        man.render_subcommands_section(&mut text).unwrap();
+    }
+    man.render_options_section(&mut text).unwrap();
+    if !heading.is_empty() {
+        text.extend_from_slice(format!(".SH \"{heading}\"\n").as_bytes());
+    }
+    text.extend_from_slice(end.as_bytes());
+    (format!("{name}.1"), text)
+}
+
+/// What the main page says beyond its options, with the lists of fields filled in.
+fn sections() -> String {
+    let written = fs::read_to_string(directory().join("sections.roff")).unwrap();
+    written
+        .replace("@SESSION_FIELDS@", &fields::SESSION.join(", "))
+        .replace("@EVENT_FIELDS@", &fields::EVENT.join(", "))
+}
+
+#[test]
+fn man_pages_are_what_the_command_line_says() {
+    let mut wrong = Vec::new();
+    let mut known = BTreeSet::from(["sections.roff".to_owned()]);
+    for (name, text) in pages() {
+        let path = directory().join(&name);
+        if std::env::var_os(UPDATE).is_some() {
+            fs::write(&path, &text).unwrap();
+        } else if fs::read(&path).ok().as_deref() != Some(text.as_slice()) {
+            wrong.push(format!("man/{name} is not what the command line says"));
+        }
+        known.insert(name);
+    }
+    for entry in fs::read_dir(directory()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !known.contains(&name) {
+            wrong.push(format!("man/{name} belongs to no verb"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\n{UPDATE}=1 cargo test man_pages rewrites them",
+        wrong.join("\n")
+    );
+}
