@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod common;
+mod complete;
 mod diff;
 mod error;
 mod exec;
@@ -18,6 +19,7 @@ mod restore;
 mod resume;
 mod retry;
 mod run;
+mod setup;
 mod show;
 mod start;
 mod supervise;
@@ -74,6 +76,9 @@ enum Verb {
     Restore(restore::Args),
     Recover(recover::Args),
     Prune(prune::Args),
+    Setup(setup::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
 }
@@ -101,6 +106,8 @@ impl Verb {
             Verb::Restore(args) => args.run(),
             Verb::Recover(args) => args.run(),
             Verb::Prune(args) => args.run(),
+            Verb::Setup(args) => args.run(),
+            Verb::Complete(args) => args.run(),
             Verb::Supervise(args) => args.run(),
         }
     }

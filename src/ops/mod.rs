@@ -23,6 +23,7 @@ pub mod recover;
 pub mod restore;
 pub mod select;
 pub mod settle;
+pub mod setup;
 pub mod stop;
 pub mod supervise;
 pub mod view;

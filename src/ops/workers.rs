@@ -30,6 +30,11 @@ pub struct Configured {
     pub retries: Option<u32>,
 }
 
+/// The workers that are configured.
+pub fn names(repo: &Repo) -> Vec<String> {
+    repo.config_subsections(SECTION)
+}
+
 /// Reads and checks a worker's configuration, when it is used.
 ///
 /// # Errors
@@ -37,7 +42,7 @@ pub struct Configured {
 pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
     let values = repo.config_section(SECTION, name);
     if values.is_empty() {
-        let known = repo.config_subsections(SECTION);
+        let known = names(repo);
         let known = if known.is_empty() {
             "none is".to_owned()
         } else {
