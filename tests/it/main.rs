@@ -1,3 +1,5 @@
 mod arrows;
+mod completions;
 mod man;
+mod scratch;
 mod worker;
