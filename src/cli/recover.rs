@@ -1,8 +1,8 @@
 use super::common::{Telling, one, open, warn_unsaved};
 use super::error::Failure;
 use super::out;
+use crate::ops::Error;
 use crate::ops::recover::recover;
-use crate::ops::{Error, select};
 use crate::store::Session;
 
 /// Find out what became of sessions after a crash or a reboot, and record it
@@ -26,10 +26,8 @@ impl Args {
         let mut ws = open()?;
         let mut sessions: Vec<Session> = Vec::new();
         if self.sessions.is_empty() {
-            for id in select::local_ids(&ws) {
-                let session = ws.store().load(&id).map_err(Error::from)?;
-                sessions.extend(session.filter(|session| ws.owns(&session.event.summary)));
-            }
+            sessions = ws.store().list().map_err(Error::from)?.sessions;
+            sessions.retain(|session| ws.owns(&session.event.summary));
         }
         for selector in &self.sessions {
             sessions.push(one(&ws, selector)?);

@@ -138,25 +138,31 @@ pub fn blob_in_tree(repo: &Repo, tree: ObjectId, name: &str) -> Result<Option<Ve
 pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> Result<()> {
     let dir = repo.common_dir().join("objects");
     let store = gix::odb::loose::Store::at(&dir, repo.object_hash());
+    let mut directories: Vec<PathBuf> = Vec::new();
+    let mut files = Vec::with_capacity(objects.len());
     for object in objects {
         let id = id_of(repo, object)?;
         let path = store.object_path(&id);
-        let fresh = File::open(&path)
+        if let Some(fan_out) = path.parent()
+            && !directories.iter().any(|known| known == fan_out)
+        {
+            // A new directory lasts once the one above it is on disk.
+            if !fan_out.exists() && !directories.contains(&dir) {
+                directories.push(dir.clone());
+            }
+            directories.push(fan_out.to_owned());
+        }
+        let is_there = File::open(&path)
             .and_then(|file| file.set_modified(SystemTime::now()))
             .is_ok();
-        if !fresh {
+        if !is_there {
             gix::objs::Write::write_buf(&store, object.kind, &object.data)
                 .map_err(Error::gix(format!("cannot write object {id}")))?;
         }
-        if durability == Durability::Durable {
-            sync(&path)?;
-            if let Some(fan_out) = path.parent() {
-                sync(fan_out)?;
-            }
-        }
+        files.push(path);
     }
-    if durability == Durability::Durable && !objects.is_empty() {
-        sync(&dir)?;
+    if durability == Durability::Durable {
+        files.iter().chain(&directories).try_for_each(|path| sync(path))?;
     }
     Ok(())
 }

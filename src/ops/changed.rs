@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 use super::local::write_atomically;
 use super::workspace::{Workspace, make_private_dir};
+use crate::git::{Durability, objects};
 
 /// Counts as `git diff --shortstat` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,8 @@ impl Changed {
 
     /// Counts what lies between two trees.
     pub fn between(ws: &Workspace, from: ObjectId, to: ObjectId) -> Result<Changed> {
-        if from == to {
+        let tree = |end| objects::tree_of(&ws.repo, end).unwrap_or(end);
+        if tree(from) == tree(to) {
             return Ok(Changed {
                 files: 0,
                 insertions: 0,
@@ -81,6 +83,7 @@ impl Changed {
         write_atomically(
             &dir.join(work.to_string()),
             &serde_json::to_vec(self).unwrap_or_default(),
+            Durability::Relaxed,
         )
     }
 }

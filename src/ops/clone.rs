@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, Result};
 use super::local::write_atomically;
 use super::workspace::random_word;
+use crate::git::Durability;
 
 /// Sets the id where the directory is made anew each time, as in CI.
 const OVERRIDE: &str = "GIT_SESSION_CLONE";
@@ -69,7 +70,7 @@ impl Clone {
             machine: machine(),
         };
         let json = serde_json::to_vec(&clone).unwrap_or_default();
-        write_atomically(&local.join("clone"), &json)?;
+        write_atomically(&local.join("clone"), &json, Durability::Durable)?;
         drop(lock);
         Ok(clone)
     }

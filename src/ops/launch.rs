@@ -136,7 +136,7 @@ fn hand_over(
     let supervisor_lock = lease.ok_or_else(|| Error::Busy(session.id().clone()))?;
     let guard_copy = guard.lease.as_fd().try_clone_to_owned().map_err(io)?;
     run_dir.clear_run()?;
-    run_dir.write_run(&Run {
+    let run = Run {
         attempt: random_word(16)?,
         phase: Phase::Launching,
         onto: session.tip.to_string(),
@@ -144,7 +144,8 @@ fn hand_over(
         worker: None,
         tries: 0,
         launcher: crate::worker::ProcessId::current().map_err(io)?,
-    })?;
+    };
+    run_dir.write_run(&run, ws.store().durability())?;
     let fd = |fd: &OwnedFd| OsString::from(fd.as_raw_fd().to_string());
     let argv = vec![
         program,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::workspace::make_private_dir;
+use crate::git::Durability;
 use crate::session::{Arg, SessionId};
 use crate::worker::{Lease, Probe, ProcessId, Target, probe};
 
@@ -198,8 +199,9 @@ impl RunDir {
         read_json(&self.path.join("run.json"))
     }
 
-    pub fn write_run(&self, run: &Run) -> Result<()> {
-        write_json(&self.path.join("run.json"), run)
+    /// Writes the launch down. Only its beginning has to outlast the machine: pids mean nothing after a reboot.
+    pub fn write_run(&self, run: &Run, durability: Durability) -> Result<()> {
+        write_json(&self.path.join("run.json"), run, durability)
     }
 
     /// What was asked for, if it is about this attempt and still means something.
@@ -209,7 +211,7 @@ impl RunDir {
     }
 
     pub fn write_intent(&self, intent: &Intent) -> Result<()> {
-        write_json(&self.path.join("intent.json"), intent)
+        write_json(&self.path.join("intent.json"), intent, Durability::Relaxed)
     }
 
     pub fn clear_intent(&self) -> Result<()> {
@@ -223,7 +225,7 @@ impl RunDir {
     }
 
     pub fn write_exit(&self, exit: &Exit) -> Result<()> {
-        write_json(&self.path.join("exit.json"), exit)
+        write_json(&self.path.join("exit.json"), exit, Durability::Relaxed)
     }
 
     /// Forgets a launch that is settled; the exit record stays until the next one.
@@ -237,7 +239,7 @@ impl RunDir {
     }
 
     pub fn write_place(&self, place: &Place) -> Result<()> {
-        write_json(&self.path.join("worktree.json"), place)
+        write_json(&self.path.join("worktree.json"), place, Durability::Relaxed)
     }
 
     pub fn clear_place(&self) -> Result<()> {
@@ -250,7 +252,7 @@ impl RunDir {
     }
 
     pub fn write_variables(&self, variables: &Variables) -> Result<()> {
-        write_json(&self.path.join("env.json"), variables)
+        write_json(&self.path.join("env.json"), variables, Durability::Durable)
     }
 }
 
@@ -267,23 +269,29 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     serde_json::from_slice(&json).map(Some).map_err(bad)
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
     let json = serde_json::to_vec(value).map_err(|error| Error::BadRecord {
         path: path.to_owned(),
         why: error.to_string(),
     })?;
-    write_atomically(path, &json)
+    write_atomically(path, &json, durability)
 }
 
-/// Replaces a file by one that is on disk, mode 0600: a crash leaves the old one or the new one.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+/// Replaces a file, mode 0600: a process that is killed leaves the old one or the new one, and so does a machine that
+/// loses power where it is durable.
+pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut temp = tempfile::NamedTempFile::new_in(dir)?;
         temp.write_all(content)?;
-        temp.as_file().sync_all()?;
+        if durability == Durability::Durable {
+            temp.as_file().sync_all()?;
+        }
         temp.persist(path).map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
+        match durability {
+            Durability::Durable => File::open(dir)?.sync_all(),
+            Durability::Relaxed => Ok(()),
+        }
     };
     write().map_err(Error::io(format!("cannot write '{}'", path.display())))
 }

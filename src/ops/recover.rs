@@ -28,6 +28,9 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
     }
     let run_dir = ws.run_dir(id);
     let Some(run) = run_dir.run()? else {
+        if session.event.summary.state == State::Running && !run_dir.is_supervised()? {
+            return without_record(ws, &session);
+        }
         // The last step may have been recorded by a command that was killed before it had tidied up.
         let ended = session.event.summary.state == State::Terminated;
         if ended && run_dir.place()?.is_some_and(|place| !place.parked) {
@@ -72,6 +75,21 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
         }
         State::Running => end(ws, id, &run_dir, &run),
     }
+}
+
+/// A session that runs by its log and of whose run nothing is known here: what has its mark is stopped.
+fn without_record(ws: &Workspace, session: &Session) -> Result<Session> {
+    let id = session.id();
+    let spec = spec(ws, session)?;
+    let stopped = crate::worker::stop(&ws.run_dir(id).target(None), ladder(&spec, None, false))?;
+    if let Some(error) = still_alive(id, &stopped) {
+        return Err(error);
+    }
+    let end = End {
+        reason: Some("lost".to_owned()),
+        ..End::default()
+    };
+    settle(ws, id, Kind::Suspend, &end)
 }
 
 /// Records the end of a run that nobody supervises any more.

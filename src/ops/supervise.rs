@@ -15,6 +15,7 @@ use super::record::{load, record, spec};
 use super::recover::{GRACE, decide, ladder, until};
 use super::settle::{End, settle, still_alive};
 use super::workspace::Workspace;
+use crate::git::Durability;
 use crate::git::command::is_local_variable;
 use crate::session::{Arg, Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
@@ -143,7 +144,7 @@ impl Supervisor {
             .ok_or_else(|| gone("its worktree is gone"))?
             .path;
         run.supervisor = Some(ProcessId::current().map_err(io)?);
-        run_dir.write_run(&run)?;
+        run_dir.write_run(&run, Durability::Relaxed)?;
         Ok(Supervisor {
             ws,
             id: id.clone(),
@@ -181,12 +182,15 @@ impl Supervisor {
         self.run.phase = Phase::Executed;
         self.run.worker = Some(worker.id.clone());
         let timeout = self.spec.limits.timeout;
-        let recorded = self.run_dir.write_run(&self.run).and_then(|()| {
-            record(&self.ws, &self.id, kind, |event| {
-                event.summary.outcome = last.cloned();
-                event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
-            })
-        });
+        let recorded = self
+            .run_dir
+            .write_run(&self.run, Durability::Relaxed)
+            .and_then(|()| {
+                record(&self.ws, &self.id, kind, |event| {
+                    event.summary.outcome = last.cloned();
+                    event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
+                })
+            });
         if let Err(error) = recorded {
             // What can't be recorded as running must not run.
             worker::stop(&self.target(), ladder(&self.spec, None, false))?;
@@ -375,7 +379,7 @@ impl Supervisor {
         {
             self.run.phase = Phase::Waiting;
             self.run.worker = None;
-            self.run_dir.write_run(&self.run)?;
+            self.run_dir.write_run(&self.run, Durability::Relaxed)?;
             self.run_dir.clear_intent()?;
             return Ok(Next::Again(outcome.clone()));
         }

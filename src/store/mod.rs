@@ -1,5 +1,6 @@
 //! Where sessions meet git: their logs are loaded, listed and appended to here and nowhere else.
 
+mod cache;
 pub mod codec;
 pub mod names;
 
@@ -10,10 +11,11 @@ use jiff::Timestamp;
 
 use crate::git::batch::publish;
 use crate::git::objects::{self, Object};
-use crate::git::refs::{Expected, Outcome, Target};
+use crate::git::refs::{Expected, Outcome, Reference, Target};
 use crate::git::{self, Durability, Repo};
 use crate::session::event::FORMAT;
 use crate::session::{Event, SessionId, Spec, log};
+use cache::Cache;
 use codec::Foreign;
 
 /// The file in an event's tree that holds the specification.
@@ -107,7 +109,10 @@ impl<'r> Store<'r> {
         let name = names::log(id);
         match self.repo.refs().get(&name)? {
             None => Ok(None),
-            Some(Target::Object(tip)) => self.read(&name, tip).map(Some),
+            Some(Target::Object(tip)) => {
+                let object = objects::read(self.repo, tip)?;
+                self.read(&name, tip, object).map(Some)
+            }
             Some(_) => Err(not_ours(&name, Foreign::Missing("Session-Format"))),
         }
     }
@@ -115,12 +120,22 @@ impl<'r> Store<'r> {
     /// Lists every session by its newest event alone.
     pub fn list(&self) -> Result<Listing> {
         let mut listing = Listing::default();
-        for reference in self.repo.refs().list(names::SESSIONS)? {
+        let references = self.repo.refs().list(names::SESSIONS)?;
+        if references.is_empty() {
+            return Ok(listing);
+        }
+        let cache = Cache::read(self.repo);
+        for reference in references {
             let name = reference.name.to_str_lossy().into_owned();
             let read = match reference.target {
-                Target::Object(tip) => self.read(&name, tip).map_err(|error| error.to_string()),
-                Target::Symbolic(_) => Err("it is a symbolic ref".to_owned()),
-                Target::Broken => Err("its content is no object id".to_owned()),
+                Target::Object(tip) => match cache.get(self.repo, &tip) {
+                    Some(object) => Ok(object),
+                    None => objects::read(self.repo, tip).map_err(Error::from),
+                }
+                .and_then(|object| self.read(&name, tip, object))
+                .map_err(|error| error.to_string()),
+                Target::Symbolic(_) => Err(format!("'{name}' is a symbolic ref")),
+                Target::Broken => Err(format!("the content of '{name}' is no object id")),
             };
             match read {
                 Ok(session) => listing.sessions.push(session),
@@ -128,6 +143,15 @@ impl<'r> Store<'r> {
             }
         }
         Ok(listing)
+    }
+
+    fn tips(&self) -> Vec<ObjectId> {
+        let references = self.repo.refs().list(names::SESSIONS).unwrap_or_default();
+        let tip = |reference: Reference| match reference.target {
+            Target::Object(tip) => Some(tip),
+            Target::Symbolic(_) | Target::Broken => None,
+        };
+        references.into_iter().filter_map(tip).collect()
     }
 
     /// Lists the ids in the namespace, without looking at what they are.
@@ -139,7 +163,7 @@ impl<'r> Store<'r> {
             .collect())
     }
 
-    fn read(&self, name: &str, tip: ObjectId) -> Result<Session> {
+    fn read(&self, name: &str, tip: ObjectId, object: Object) -> Result<Session> {
         let id = names::session_of(name).map_err(|error| {
             not_ours(
                 name,
@@ -149,10 +173,10 @@ impl<'r> Store<'r> {
                 },
             )
         })?;
-        let session = self.event(tip).map_err(|error| match error {
-            EventError::Git(error) => Error::Git(error),
-            EventError::Foreign(why) => not_ours(name, why),
-        })?;
+        let session = self
+            .event(tip, object)
+            .map_err(|error| error.about(name))?
+            .session;
         if *session.id() != id {
             return Err(not_ours(
                 name,
@@ -165,28 +189,29 @@ impl<'r> Store<'r> {
         Ok(session)
     }
 
-    fn event(&self, commit: ObjectId) -> std::result::Result<Session, EventError> {
-        let object = objects::read(self.repo, commit)?;
+    fn event(&self, commit: ObjectId, object: Object) -> std::result::Result<Read, EventError> {
         if object.kind != gix::objs::Kind::Commit {
             return Err(EventError::Foreign(Foreign::Missing("Session-Format")));
         }
+        let unreadable = || git::Error::Malformed(format!("commit {commit} can't be read"));
         let parsed = gix::objs::CommitRef::from_bytes(&object.data, self.repo.object_hash())
-            .map_err(|_| git::Error::Malformed(format!("commit {commit} can't be read")))?;
-        let committer = parsed
-            .committer()
-            .map_err(|_| git::Error::Malformed(format!("commit {commit} has no legible committer")))?;
+            .map_err(|_| unreadable())?;
+        let committer = parsed.committer().map_err(|_| unreadable())?;
         let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
         let by = format!(
             "{} <{}>",
             committer.name.to_str_lossy(),
             committer.email.to_str_lossy()
         );
-        let tree = parsed.tree();
         let event = codec::decode(parsed.message, at, by).map_err(EventError::Foreign)?;
-        Ok(Session {
+        let session = Session {
             tip: commit,
-            tree,
+            tree: parsed.tree(),
             event,
+        };
+        Ok(Read {
+            session,
+            parent: parsed.parents().next(),
         })
     }
 
@@ -199,12 +224,10 @@ impl<'r> Store<'r> {
         let mut events = Vec::new();
         let mut next = Some(session.tip);
         while let Some(commit) = next {
-            let found = self.event(commit).map_err(|error| match error {
-                EventError::Git(error) => Error::Git(error),
-                EventError::Foreign(why) => not_ours(&name, why),
-            })?;
-            next = objects::parents(self.repo, commit)?.first().copied();
-            events.push((commit, found.event));
+            let object = objects::read(self.repo, commit)?;
+            let found = self.event(commit, object).map_err(|error| error.about(&name))?;
+            next = found.parent;
+            events.push((commit, found.session.event));
         }
         events.reverse();
         Ok(events)
@@ -268,25 +291,44 @@ impl<'r> Store<'r> {
             Some(commit) => objects::id_of(self.repo, commit)?,
             None => return Ok(Append::Moved(None)),
         };
+        let commit = new.last().map(|commit| commit.data.clone()).unwrap_or_default();
         let moved = publish(self.repo, new, self.durability, || {
             self.repo
                 .refs()
                 .update(&name, Some(tip), expected, self.durability)
         })?;
         Ok(match moved {
-            Outcome::Done => Append::Done(Box::new(Session {
-                tip,
-                tree,
-                event: event.clone(),
-            })),
+            Outcome::Done => {
+                cache::add(self.repo, tip, &commit, || self.tips());
+                Append::Done(Box::new(Session {
+                    tip,
+                    tree,
+                    event: event.clone(),
+                }))
+            }
             Outcome::Moved(actual) => Append::Moved(actual),
         })
     }
 }
 
+/// An event as read, with the one before it.
+struct Read {
+    session: Session,
+    parent: Option<ObjectId>,
+}
+
 enum EventError {
     Git(git::Error),
     Foreign(Foreign),
+}
+
+impl EventError {
+    fn about(self, name: &str) -> Error {
+        match self {
+            EventError::Git(error) => Error::Git(error),
+            EventError::Foreign(why) => not_ours(name, why),
+        }
+    }
 }
 
 impl From<git::Error> for EventError {

@@ -215,7 +215,7 @@ pub fn update(
     durability: Durability,
 ) -> Result<Outcome> {
     let path = common.join(name);
-    let _lock = Lock::take(common, &path, name)?;
+    let lock = Lock::take(common, &path, name)?;
     let actual = match loose(&path)? {
         Some(target) => Some(target),
         None => packed(common)?.find(name),
@@ -232,13 +232,20 @@ pub fn update(
         }));
     }
     match new {
-        Some(new) => write(common, &path, name, new, durability)?,
+        Some(new) => write(common, &path, name, new, lock.directories, durability)?,
         None => remove(common, &path, name, durability)?,
     }
     Ok(Outcome::Done)
 }
 
-fn write(common: &Path, path: &Path, name: &str, new: ObjectId, durability: Durability) -> Result<()> {
+fn write(
+    common: &Path,
+    path: &Path,
+    name: &str,
+    new: ObjectId,
+    directories: Directories,
+    durability: Durability,
+) -> Result<()> {
     let io = || Error::io(format!("cannot write '{}'", path.display()));
     let mut temp = temporary(common)?;
     temp.write_all(format!("{new}\n").as_bytes()).map_err(io())?;
@@ -250,7 +257,7 @@ fn write(common: &Path, path: &Path, name: &str, new: ObjectId, durability: Dura
         return Err(Error::RefConflict(name.to_owned()));
     }
     temp.persist(path).map_err(|error| io()(error.error))?;
-    sync_dirs(common, path, durability)
+    sync_dirs(common, path, directories, durability)
 }
 
 fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Result<()> {
@@ -276,42 +283,43 @@ fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Res
             temp.as_file().sync_all().map_err(io())?;
         }
         temp.persist(&packed_path).map_err(|error| io()(error.error))?;
-        sync_dirs(common, &packed_path, durability)?;
+        sync_dirs(common, &packed_path, Directories::Old, durability)?;
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
         }
-        _ => sync_dirs(common, path, durability),
+        _ => sync_dirs(common, path, Directories::Old, durability),
     }
 }
 
-/// Makes a new name last: its directory, and those above it that may be new.
-fn sync_dirs(common: &Path, path: &Path, durability: Durability) -> Result<()> {
+/// Makes a name last that was written or removed in a directory, and that directory itself where it is new.
+fn sync_dirs(common: &Path, path: &Path, directories: Directories, durability: Durability) -> Result<()> {
     if durability == Durability::Relaxed {
         return Ok(());
     }
     let mut dir = path.parent();
     while let Some(at) = dir {
-        let sync = File::open(at).and_then(|dir| dir.sync_all());
-        match sync {
+        match File::open(at).and_then(|dir| dir.sync_all()) {
             // A concurrent pack-refs may have removed a directory that is empty by now.
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::io(format!("'{}'", at.display()))(error));
             }
             _ => {}
         }
-        // Directories that are older than this second's work were on disk already.
-        let fresh = fs::metadata(at).is_ok_and(|meta| {
-            meta.created()
-                .is_ok_and(|made| made.elapsed().is_ok_and(|age| age < Duration::from_secs(60)))
-        });
-        if at == common || !fresh {
+        if at == common || directories == Directories::Old {
             return Ok(());
         }
         dir = at.parent();
     }
     Ok(())
+}
+
+/// Whether directories were made for a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directories {
+    Old,
+    New,
 }
 
 fn temporary(common: &Path) -> Result<tempfile::NamedTempFile> {
@@ -338,6 +346,7 @@ fn remove_empty_dirs(dir: &Path) -> bool {
 /// git's lock on a reference, held by a file beside it that says who holds it.
 struct Lock {
     path: PathBuf,
+    directories: Directories,
     _held: File,
 }
 
@@ -354,6 +363,7 @@ impl Lock {
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
         let mut tries = 0;
+        let mut directories = Directories::Old;
         loop {
             match fs::hard_link(temp.path(), &lock) {
                 Ok(()) => {
@@ -362,11 +372,13 @@ impl Lock {
                     drop(temp);
                     return Ok(Lock {
                         path: lock,
+                        directories,
                         _held: held,
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {
                     tries += 1;
+                    directories = Directories::New;
                     let parent = lock.parent().unwrap_or(common);
                     match fs::create_dir_all(parent) {
                         Err(error)

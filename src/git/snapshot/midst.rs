@@ -39,6 +39,9 @@ const PSEUDO: [&str; 5] = [
     "BISECT_EXPECTED_REV",
 ];
 
+/// Namespaces that each worktree has for itself.
+const OWN: [&str; 3] = ["refs/bisect", "refs/worktree", "refs/rewritten"];
+
 /// Whether a path in the git directory belongs to what is half done.
 pub fn takes(path: &BStr) -> bool {
     let within = |dir: &str| {
@@ -65,7 +68,7 @@ pub fn references(repo: &Repo, worktree: &Path, git_dir: &Path) -> Result<BTreeM
                     found.insert(name.to_owned(), oid.to_string());
                 }
             }
-            if !git_dir.join("refs").is_dir() {
+            if !OWN.iter().any(|own| git_dir.join(own).is_dir()) {
                 return Ok(found);
             }
         }
@@ -89,13 +92,8 @@ pub fn references(repo: &Repo, worktree: &Path, git_dir: &Path) -> Result<BTreeM
     }
     let output = repo
         .git_in(worktree)?
-        .args([
-            "for-each-ref",
-            "--format=%(objectname) %(refname)",
-            "refs/bisect",
-            "refs/worktree",
-            "refs/rewritten",
-        ])
+        .args(["for-each-ref", "--format=%(objectname) %(refname)"])
+        .args(OWN)
         .run()?;
     for line in output.lines() {
         if let Some((oid, name)) = line.split_once_str(" ")

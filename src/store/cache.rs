@@ -1,0 +1,128 @@
+//! Newest events kept together in one file, so that a list opens one file rather than one a session.
+//!
+//! It is filled by whoever writes an event, never by readers, and may be deleted at any time. What is in it are the
+//! commits themselves, and each is hashed before it is believed, so it can't say anything that git would not.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+use gix::objs::Kind;
+
+use crate::git::Repo;
+use crate::git::objects::{Object, hash};
+
+/// How much the file may grow beyond twice what was in it when it was last tidied, in bytes.
+const SLACK: u64 = 4 << 20;
+const HEADER: &str = "newest events: ";
+
+/// What the file holds.
+#[derive(Default)]
+pub struct Cache {
+    content: Vec<u8>,
+    commits: HashMap<ObjectId, Range<usize>>,
+}
+
+fn path(repo: &Repo) -> PathBuf {
+    repo.local_dir().join("cache/events")
+}
+
+impl Cache {
+    /// Reads it; one that isn't there, or is damaged, holds less or nothing.
+    pub fn read(repo: &Repo) -> Cache {
+        let Ok(content) = fs::read(path(repo)) else {
+            return Cache::default();
+        };
+        let mut commits = HashMap::new();
+        let mut at = content.find_byte(b'\n').map_or(content.len(), |end| end + 1);
+        // A record is a line with id and length, then as many bytes and a newline.
+        while let Some(end) = content[at..].find_byte(b'\n').map(|end| at + end) {
+            let mut words = content[at..end].split(|byte| *byte == b' ');
+            let id = words.next().and_then(|hex| ObjectId::from_hex(hex).ok());
+            let length = words
+                .next()
+                .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+            let (Some(id), Some(length)) = (id, length) else {
+                break;
+            };
+            let Some(next) = end.checked_add(length + 2).filter(|next| *next <= content.len()) else {
+                break;
+            };
+            commits.insert(id, end + 1..end + 1 + length);
+            at = next;
+        }
+        Cache { content, commits }
+    }
+
+    /// Gives a commit's content, if it is here and is what its id says.
+    pub fn get(&self, repo: &Repo, id: &ObjectId) -> Option<Object> {
+        let data = self.content.get(self.commits.get(id)?.clone())?.to_vec();
+        let object = Object {
+            kind: Kind::Commit,
+            data,
+        };
+        (hash(repo.object_hash(), &object).ok()? == *id).then_some(object)
+    }
+}
+
+/// Adds a commit. That it can't be written only makes a list slower.
+pub fn add(repo: &Repo, id: ObjectId, commit: &[u8], tips: impl FnOnce() -> Vec<ObjectId>) {
+    let path = path(repo);
+    if !path.parent().is_some_and(Path::is_dir) {
+        return;
+    }
+    let append = || -> std::io::Result<u64> {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)?;
+        let mut bytes = Vec::new();
+        if file.metadata()?.len() == 0 {
+            bytes.extend_from_slice(format!("{HEADER}0\n").as_bytes());
+        }
+        bytes.extend_from_slice(&record(id, commit));
+        file.write_all(&bytes)?;
+        Ok(file.metadata()?.len())
+    };
+    if let Ok(length) = append()
+        && length > SLACK
+    {
+        tidy(repo, &path, length, tips);
+    }
+}
+
+fn record(id: ObjectId, commit: &[u8]) -> Vec<u8> {
+    [format!("{id} {}\n", commit.len()).as_bytes(), commit, b"\n"].concat()
+}
+
+/// Writes the file anew with the newest events alone, once it has grown enough.
+fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<ObjectId>) {
+    let cache = Cache::read(repo);
+    let header = cache.content.lines().next().unwrap_or_default();
+    let tidied = header
+        .strip_prefix(HEADER.as_bytes())
+        .and_then(|size| size.to_str().ok()?.parse::<u64>().ok());
+    if length <= tidied.unwrap_or(0).saturating_mul(2).saturating_add(SLACK) {
+        return;
+    }
+    let records: Vec<u8> = tips()
+        .into_iter()
+        .filter_map(|id| Some(record(id, &cache.get(repo, &id)?.data)))
+        .flatten()
+        .collect();
+    let write = || -> std::io::Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
+        temp.write_all(format!("{HEADER}{}\n", records.len()).as_bytes())?;
+        temp.write_all(&records)?;
+        temp.persist(path).map(|_| ()).map_err(|error| error.error)
+    };
+    // As above: nothing but time is lost.
+    let _ = write();
+}
