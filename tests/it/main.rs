@@ -1,5 +1,6 @@
 mod arrows;
 mod completions;
 mod man;
+mod readme;
 mod scratch;
 mod worker;

@@ -48,6 +48,9 @@ impl Scratch {
             .env("LC_ALL", "C.UTF-8")
             .env("TERM", "dumb")
             .stdin(Stdio::null());
+        if let Some(form) = std::env::var_os("GIT_SESSION_PLATFORM") {
+            command.env("GIT_SESSION_PLATFORM", form);
+        }
         command
     }
 
