@@ -6,7 +6,10 @@ use super::out;
 use crate::ops::Error;
 use crate::ops::diff::{difference, shortstat};
 
-/// Show what a session's work changes, from its base, uncommitted changes included
+/// Show what a session's work changes since its base
+///
+/// Uncommitted changes and untracked files are included: as they are in the worktree while the session runs, else as
+/// they were saved.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

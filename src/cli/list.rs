@@ -17,7 +17,7 @@ use crate::session::State;
 /// Shows those that have not ended, with their state, age, worker, title, branch and what their saved work changes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these sessions
+    /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
     #[arg(value_name = "SESSION")]
     sessions: Vec<String>,
     /// Show ended sessions too

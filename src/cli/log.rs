@@ -9,9 +9,10 @@ use crate::ops::Error;
 use crate::render::porcelain::record;
 use crate::render::{fields, history};
 
-/// Show a session's history: who did what, when and why, and how long each state lasted
+/// Show a session's history: who did what, when and why
 ///
-/// The output of its worker is shown by `output`.
+/// Each event is a commit. The last line says how long the session was in each state. What its worker wrote is shown
+/// by 'git session output'.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

@@ -51,10 +51,10 @@ pub struct What {
     /// The session's id: a-z, 0-9 and -, at most 63 characters
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// A label; may be given several times
+    /// A label, for programs; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// An environment variable for the worker; without a value, the caller's at each start. Values reach no object
+    /// An environment variable for the worker; without a value, the caller's at each start. No value is written to git
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = clap::builder::OsStringValueParser::new())]
     env: Vec<OsString>,
     /// How long one attempt may run, like 90s, 30m or 1h30m
@@ -69,7 +69,7 @@ pub struct What {
     /// Keep the worker's output with its work: the last 64 KiB, or all of it
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "tail", value_parser = record_output)]
     record_output: Option<RecordOutput>,
-    /// The command and its arguments
+    /// The command and its arguments; no shell reads them
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

@@ -3,6 +3,8 @@ use super::error::Failure;
 use crate::ops::note::note;
 
 /// Add a note to a session's log
+///
+/// It stays there for good, and is shown by 'git session log'. The session itself goes on as it was.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

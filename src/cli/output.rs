@@ -6,6 +6,8 @@ use super::out;
 use crate::ops::follow::{copy, follow, tail_start};
 
 /// Show what a session's worker wrote
+///
+/// It is kept in this clone and is no part of git, unless the session was made with --record-output.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

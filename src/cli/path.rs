@@ -9,6 +9,8 @@ use crate::ops::select::worktree_of;
 use crate::render::fields::path_value;
 
 /// Print where a session's worktree is
+///
+/// To go there: cd "$(git session path SESSION)"
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

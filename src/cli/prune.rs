@@ -10,7 +10,7 @@ use crate::render::escape;
 use crate::render::fields::path_value;
 use crate::session::duration;
 
-/// Remove the parked worktrees of ended sessions, and their merged branches
+/// Remove worktrees and merged branches of ended sessions
 ///
 /// Only what is saved goes: a worktree that was changed since, that holds something no snapshot has, or that has
 /// ignored files is kept, and named with the reason. The sessions' logs and work stay.

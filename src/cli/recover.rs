@@ -5,9 +5,9 @@ use crate::ops::Error;
 use crate::ops::recover::recover;
 use crate::store::Session;
 
-/// Find out what became of sessions after a crash or a reboot, and record it
+/// Find out what became of sessions after a crash, and record it
 ///
-/// A worker that outlived its supervisor is stopped first; work is saved. Nothing is started again. Without arguments
+/// After a reboot, too. A worker that outlived its supervisor is stopped first; work is saved. Nothing is started again. Without arguments
 /// it looks at every session of this clone.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -46,7 +46,7 @@ const PAGES: [File; 22] = [
     page!("wait"),
 ];
 
-/// Install man pages and shell completions, and let git log show sessions
+/// Install man pages and completions; let git log show sessions
 ///
 /// Without options it says what is set up and what is not. What is set up already stays as it is.
 #[derive(Debug, clap::Args)]

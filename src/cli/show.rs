@@ -8,7 +8,9 @@ use crate::ops::autopsy::autopsy;
 use crate::ops::view::{Depth, view};
 use crate::render::{card, fields};
 
-/// Show one session in full; a failed one with its last output, what it changed and its last commit
+/// Show one session in full, and how it failed
+///
+/// Of a session that failed, its last output, what its work changes and its last commit are shown too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

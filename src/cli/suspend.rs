@@ -6,6 +6,9 @@ use crate::ops::stop::{How, Stop, suspend};
 use crate::session::duration;
 
 /// Stop sessions and save their work, to be resumed
+///
+/// The worker and all that it started are asked to end, and killed if they don't within the grace. Saved are commits,
+/// staged, unstaged and untracked files, and the worker's own state directory; what can't be saved is named.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
