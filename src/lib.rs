@@ -1,3 +1,62 @@
+//! Sessions in git: workers that run in worktrees of their own, with every step of their lives a commit.
+//!
+//! The program `git-session` is [`cli::main`] and nothing else; a program that wants the same without a command line
+//! opens an [`ops::Workspace`] and calls the operations in [`ops`].
+//!
+//! # The rooms
+//!
+//! | room | what it knows | whom it may call |
+//! |---|---|---|
+//! | [`session`] | ids, states, events, specifications: data and rules, without clock, file or process | nobody |
+//! | [`git`] | repositories, references, worktrees, snapshots; it has not heard of sessions | nobody |
+//! | [`worker`] | processes: started, watched, found again, stopped; it has not heard of git | nobody |
+//! | [`store`] | where sessions are in git: events to commits and back, listing, appending | `session`, `git` |
+//! | [`ops`] | one use case a file: takes facts, returns what happened, never prints | the four above |
+//! | [`render`] | values to text and JSON, and escaping for terminals | `session`, `ops` |
+//! | [`cli`] | one verb a file: arguments, one operation, one way to show it; errors to hints and exit codes | all |
+//!
+//! A test holds them to it. To follow one command through them, read `cli/suspend.rs`, then [`ops::stop`],
+//! [`ops::settle`], [`store`] and [`git::snapshot`].
+//!
+//! # What holds everywhere
+//!
+//! - [`session::state::next`] is the one table of legal steps; nothing else assigns a state.
+//! - The log is the commit point: objects first, then one compare-and-swap of `refs/sessions/<id>`; all that follows
+//!   can be done again. Each update of a reference names what it replaces, and losing is a value.
+//! - Who changes a session holds its guard ([`ops::local`]). Who reads holds nothing and writes nothing.
+//! - A held lock means alive; pids are only for signals, after a proof by start time and boot.
+//! - Processes have two doors: [`git::command`] for git, [`worker`] for everything else. Arguments are lists.
+//! - Paths are bytes. What comes from outside is parsed at the door, and is no reason to panic.
+//!
+//! # What is absent on purpose
+//!
+//! - No daemon: each session has a supervisor of its own, which is gone when the session's worker is.
+//! - No state outside the repository, and none that is authoritative outside references: what is in
+//!   `<git dir>/session` tells about processes here, or can be worked out again.
+//! - No clock decides an order; sequence numbers and parents do.
+//! - No status of worktrees in lists: what is shown as changed is what was saved.
+//! - No shell between a specification and its worker.
+//! - Nothing starts again by itself after a crash.
+//!
+//! # Every place that deletes something
+//!
+//! | where | what goes | what was kept first |
+//! |---|---|---|
+//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds; ignored files go only when that is asked for |
+//! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
+//! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
+//! | `ops/checkout.rs`, by `git/worktree.rs` | what a killed `git worktree add` left: no HEAD, or no directory | nothing had run in it |
+//! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash and named; nothing of the session is alive |
+//! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
+//! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |
+//! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it; the worker's state directory where the worktree had gone | the snapshot that is put back |
+//! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
+//! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
+//! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
+//! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
+//!
+//! Logs, work and notes are deleted by nobody.
+
 pub mod cli;
 pub mod git;
 pub mod ops;

@@ -1,6 +1,7 @@
 mod arrows;
 mod completions;
 mod man;
+mod map;
 mod readme;
 mod scratch;
 mod worker;
