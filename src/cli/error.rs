@@ -94,6 +94,11 @@ impl Failure {
         self.exit
     }
 
+    /// The word by which programs know it.
+    pub fn word(&self) -> &'static str {
+        self.code
+    }
+
     /// The exit code.
     pub fn code(&self) -> i32 {
         self.exit

@@ -131,7 +131,13 @@ pub fn main() -> i32 {
     let result = match parsed {
         Ok(cli) => match cli.verb {
             Some(verb) => verb.run(),
-            None => cli.list.run(),
+            // What was meant for a verb is taken for a session.
+            None => cli.list.run().map_err(|failure| match failure.word() {
+                "not-found" => {
+                    failure.hint("'git session -h' shows the verbs, 'git session list --all' the sessions")
+                }
+                _ => failure,
+            }),
         },
         Err(error) if error.use_stderr() => Err(Failure::usage(&error)),
         Err(help) => {

@@ -58,7 +58,11 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         "work",
         summary.work.map(|oid| oid.to_hex_with_len(12).to_string()),
     );
-    line("changed", view.changed.map(|changed| changed.to_string()));
+    let changed = view.changed.map(|changed| match changed.files {
+        0 => "nothing".to_owned(),
+        _ => changed.to_string(),
+    });
+    line("changed", changed);
     line(
         "worktree",
         view.worktree.as_ref().map(|path| escape(&path.to_string_lossy())),

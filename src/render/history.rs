@@ -11,8 +11,11 @@ use crate::session::text::escape;
 use crate::session::{Event, State};
 
 /// Writes one paragraph an event, oldest first, then how long each state lasted.
+///
+/// Who wrote an event is said where that is somebody else than before.
 pub fn story(events: &[(ObjectId, Event)], now: Timestamp, paint: Paint) -> String {
     let mut out = String::new();
+    let mut writer = String::new();
     for (commit, event) in events {
         let summary = &event.summary;
         let step = match event.from {
@@ -31,7 +34,11 @@ pub fn story(events: &[(ObjectId, Event)], now: Timestamp, paint: Paint) -> Stri
                 out.push_str(&format!("     {name:<9}{}\n", escape(&value)));
             }
         };
-        detail("by", Some(format!("{} on {}", event.by, summary.host)));
+        let by = format!("{} on {}", event.by, summary.host);
+        if by != writer {
+            detail("by", Some(by.clone()));
+            writer = by;
+        }
         if event.kind.is_transition() {
             detail(
                 "outcome",

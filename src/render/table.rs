@@ -100,7 +100,7 @@ fn row(view: &View, now: Timestamp) -> Row {
         summary.title.clone().unwrap_or_default(),
         branch.unwrap_or_default(),
         view.changed
-            .as_ref()
+            .filter(|changed| changed.files > 0)
             .map(|changed| changed.to_string())
             .unwrap_or_default(),
     ];

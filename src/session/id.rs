@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 /// The longest id, in characters.
 const LONGEST: usize = 63;
+/// The longest slug, so that a list has room for more than ids.
+const SLUG: usize = 24;
 /// How many random characters follow the slug.
 const RANDOM: usize = 6;
 /// RFC 4648 base32 in lower case: no two of its characters look alike.
@@ -26,7 +28,7 @@ impl SessionId {
             .iter()
             .map(|byte| char::from(BASE32[usize::from(byte % 32)]))
             .collect();
-        let slug = slug(hint, 40);
+        let slug = slug(hint);
         SessionId(if slug.is_empty() {
             format!("session-{tail}")
         } else {
@@ -40,20 +42,22 @@ impl SessionId {
     }
 }
 
-/// Lower-case letters and digits, everything between them as one `-`, at most `longest` characters.
-fn slug(hint: &str, longest: usize) -> String {
+/// The first words in lower-case letters and digits, with one `-` between them; only a first word is ever cut.
+fn slug(hint: &str) -> String {
+    let hint = hint.to_ascii_lowercase();
+    let words = hint.split(|c: char| !c.is_ascii_alphanumeric());
     let mut slug = String::new();
-    for c in hint.chars() {
-        match c.to_ascii_lowercase() {
-            c if c.is_ascii_lowercase() || c.is_ascii_digit() => slug.push(c),
-            _ if !slug.is_empty() && !slug.ends_with('-') => slug.push('-'),
-            _ => {}
-        }
-        if slug.len() >= longest {
+    for word in words.filter(|word| !word.is_empty()) {
+        if slug.is_empty() {
+            slug.push_str(&word[..word.len().min(SLUG)]);
+        } else if slug.len() + 1 + word.len() <= SLUG {
+            slug.push('-');
+            slug.push_str(word);
+        } else {
             break;
         }
     }
-    slug.trim_end_matches('-').to_owned()
+    slug
 }
 
 impl FromStr for SessionId {
@@ -120,6 +124,10 @@ mod tests {
         assert_eq!(
             SessionId::generate("Fix: the login", [0; 6]).as_str(),
             "fix-the-login-aaaaaa"
+        );
+        assert_eq!(
+            SessionId::generate("A title that says everything about it", [0; 6]).as_str(),
+            "a-title-that-says-aaaaaa"
         );
     }
 }
