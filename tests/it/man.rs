@@ -95,3 +95,42 @@ fn man_pages_are_what_the_command_line_says() {
         wrong.join("\n")
     );
 }
+
+/// Every string of the program that begins so, up to what can't be part of a name.
+fn names(prefix: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let quoted = format!("\"{prefix}");
+            for (at, _) in text.match_indices(&quoted) {
+                let rest = &text[at + quoted.len()..];
+                let end = rest
+                    .find(|c: char| !c.is_ascii_alphabetic() && c != '_')
+                    .unwrap_or(0);
+                // A prefix alone is no name, nor is what goes on after this.
+                if end > 0 && rest[end..].starts_with('"') {
+                    found.insert(format!("{prefix}{}", &rest[..end]));
+                }
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn every_setting_and_variable_is_in_the_manual() {
+    let manual = fs::read_to_string(directory().join("sections.roff")).unwrap();
+    for prefix in ["session.", "GIT_SESSION_"] {
+        for name in names(prefix) {
+            assert!(manual.contains(&name), "man/sections.roff lacks {name}");
+        }
+    }
+}

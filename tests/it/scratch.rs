@@ -7,11 +7,18 @@ use std::process::{Command, Output, Stdio};
 /// A home and a repository named `shop` with one commit on `main`; its sessions end with it.
 pub struct Scratch {
     dir: tempfile::TempDir,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Scratch {
     pub fn new() -> Scratch {
+        Scratch::with(&[])
+    }
+
+    /// With more variables in the environment.
+    pub fn with(variables: &[(&'static str, &'static str)]) -> Scratch {
         let scratch = Scratch {
+            variables: variables.to_vec(),
             dir: tempfile::Builder::new().prefix("git-session-").tempdir().unwrap(),
         };
         fs::create_dir_all(scratch.home()).unwrap();
@@ -47,6 +54,7 @@ impl Scratch {
             .env("GIT_PAGER", "cat")
             .env("LC_ALL", "C.UTF-8")
             .env("TERM", "dumb")
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null());
         if let Some(form) = std::env::var_os("GIT_SESSION_PLATFORM") {
             command.env("GIT_SESSION_PLATFORM", form);
