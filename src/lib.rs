@@ -49,8 +49,9 @@
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash and named; nothing of the session is alive |
 //! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |
-//! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it; the worker's state directory where the worktree had gone | the snapshot that is put back |
+//! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
+//! | `git/loose.rs` | a loose object's temporary file, which becomes the object | nothing: the object is new |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
 //! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
 //! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod command;
 mod error;
+mod loose;
 pub mod notes;
 pub mod objects;
 pub mod refs;

@@ -137,12 +137,11 @@ pub fn blob_in_tree(repo: &Repo, tree: ObjectId, name: &str) -> Result<Option<Ve
 /// Writes objects loose, or makes those that are there as young as if they were new.
 pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> Result<()> {
     let dir = repo.common_dir().join("objects");
-    let store = gix::odb::loose::Store::at(&dir, repo.object_hash());
     let mut directories: Vec<PathBuf> = Vec::new();
     let mut files = Vec::with_capacity(objects.len());
     for object in objects {
         let id = id_of(repo, object)?;
-        let path = store.object_path(&id);
+        let path = loose_path(repo, id);
         if let Some(fan_out) = path.parent()
             && !directories.iter().any(|known| known == fan_out)
         {
@@ -156,8 +155,7 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
             .and_then(|file| file.set_modified(SystemTime::now()))
             .is_ok();
         if !is_there {
-            gix::objs::Write::write_buf(&store, object.kind, &object.data)
-                .map_err(Error::gix(format!("cannot write object {id}")))?;
+            super::loose::write(&dir, &path, object)?;
         }
         files.push(path);
     }

@@ -31,8 +31,12 @@ pub fn read(repo: &Repo, path: &Path, worktree: &Path) -> Result<Index> {
         return Ok(index);
     }
     let what = || format!("'{}'", path.display());
-    let file = gix::index::File::at(path, repo.object_hash(), true, Default::default())
-        .map_err(Error::gix(what()))?;
+    // One thread is fast enough, and asking how many there could be is slower than reading a small index.
+    let options = gix::index::decode::Options {
+        thread_limit: Some(1),
+        ..Default::default()
+    };
+    let file = gix::index::File::at(path, repo.object_hash(), true, options).map_err(Error::gix(what()))?;
     for entry in file.entries() {
         let interesting = Flags::INTENT_TO_ADD | Flags::SKIP_WORKTREE | Flags::ASSUME_VALID;
         if !entry.flags.intersects(interesting) && entry.stage() == Stage::Unconflicted {

@@ -12,7 +12,7 @@ use super::walk::place;
 use super::{Unsaved, Work, read};
 use crate::git::objects;
 use crate::git::repo::RefFormat;
-use crate::git::{Repo, Result, worktree};
+use crate::git::{Error, Repo, Result, worktree};
 
 /// What was put back.
 #[derive(Debug, Default)]
@@ -56,16 +56,7 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
     }
     lost.extend(apply(&work.manifest.odd, path));
     if let Some(state) = state_dir {
-        if state.is_dir() {
-            fs::remove_dir_all(state).map_err(crate::git::Error::io(format!(
-                "cannot clear '{}'",
-                state.display()
-            )))?;
-        }
-        lost.extend(bring_back(repo, &work, STATE, state)?);
-        let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
-        fs::set_permissions(state, private)
-            .map_err(crate::git::Error::io(format!("'{}'", state.display())))?;
+        lost.extend(bring_back_state(repo, &work, state)?);
     }
     // What was written has times of its own; git looks at it once here rather than with every later command.
     repo.git_in(path)?
@@ -97,6 +88,17 @@ fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path) -> Result<Vec<Uns
         work.manifest.directories.get(name).unwrap_or(&none),
         to,
     )
+}
+
+/// Writes the state directory out, unless it has anything: then it is newer than the snapshot.
+fn bring_back_state(repo: &Repo, work: &Work, state: &Path) -> Result<Vec<Unsaved>> {
+    if fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(Vec::new());
+    }
+    let lost = bring_back(repo, work, STATE, state)?;
+    let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+    fs::set_permissions(state, private).map_err(Error::io(format!("'{}'", state.display())))?;
+    Ok(lost)
 }
 
 fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<()> {

@@ -1,0 +1,104 @@
+//! Loose objects, written without compression: an event fits a disk block either way, and a compressor's buffers cost
+//! more time than all the rest.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use gix::zlib::Compression;
+
+use super::objects::Object;
+use super::{Error, Result};
+
+/// Content from this size on is compressed after all.
+const LARGE: usize = 16 * 1024;
+/// The most that one stored block holds (RFC 1951, 3.2.4).
+const BLOCK: usize = 0xffff;
+
+/// Writes an object that isn't there yet, under its name from its first moment.
+pub fn write(objects: &Path, path: &Path, object: &Object) -> Result<()> {
+    let io = || Error::io(format!("cannot write '{}'", path.display()));
+    let header = format!("{} {}\0", object.kind, object.data.len());
+    let content = [header.as_bytes(), &object.data].concat();
+    let mut temp = tempfile::Builder::new()
+        // git removes leftovers of that name.
+        .prefix("tmp_obj_")
+        .permissions(fs::Permissions::from_mode(0o444))
+        .tempfile_in(objects)
+        .map_err(io())?;
+    if content.len() < LARGE {
+        temp.write_all(&stored(&content)).map_err(io())?;
+    } else {
+        let mut deflate = gix::zlib::stream::deflate::Write::new(&mut temp, Compression::BEST_SPEED);
+        deflate
+            .write_all(&content)
+            .and_then(|()| deflate.flush())
+            .map_err(io())?;
+    }
+    if let Some(dir) = path.parent() {
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io()(error)),
+            _ => {}
+        }
+    }
+    temp.persist(path).map(|_| ()).map_err(|error| io()(error.error))
+}
+
+/// A zlib stream of stored blocks (RFC 1950 and 1951).
+fn stored(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + 16);
+    out.extend_from_slice(&[0x78, 0x01]);
+    let mut blocks = content.chunks(BLOCK).peekable();
+    while let Some(block) = blocks.next() {
+        // A block is at most 0xffff long.
+        let length = (block.len() as u16).to_le_bytes();
+        out.push(u8::from(blocks.peek().is_none()));
+        out.extend_from_slice(&length);
+        out.extend_from_slice(&length.map(|byte| !byte));
+        out.extend_from_slice(block);
+    }
+    out.extend_from_slice(&adler32(content).to_be_bytes());
+    out
+}
+
+fn adler32(content: &[u8]) -> u32 {
+    let (mut a, mut b) = (1u32, 0u32);
+    for byte in content {
+        a = (a + u32::from(*byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    (b << 16) | a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gix::objs::Kind;
+    use std::io::Read;
+
+    #[test]
+    fn what_is_written_is_read_back_by_gix() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = gix::hash::Kind::Sha1;
+        let store = gix::odb::loose::Store::at(dir.path(), hash);
+        for size in [0, 1, 700, LARGE - 20, LARGE, 200_000] {
+            let data: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            let object = Object {
+                kind: Kind::Blob,
+                data,
+            };
+            let id = super::super::objects::hash(hash, &object).unwrap();
+            write(dir.path(), &store.object_path(&id), &object).unwrap();
+            let mut buffer = Vec::new();
+            let found = store.try_find(&id, &mut buffer).unwrap().unwrap();
+            assert_eq!(found.data, object.data, "{size}");
+            let mut head = [0; 2];
+            fs::File::open(store.object_path(&id))
+                .unwrap()
+                .read_exact(&mut head)
+                .unwrap();
+            assert_eq!(u16::from_be_bytes(head) % 31, 0);
+        }
+    }
+}
