@@ -57,7 +57,7 @@ fn newest(ws: &Workspace) -> Result<Option<Session>> {
     let sessions = ws.store().list()?.sessions;
     Ok(sessions
         .into_iter()
-        .max_by_key(|session| (session.event.at, session.event.seq, session.id().clone())))
+        .max_by_key(|session| (session.event.at, session.event.summary.created, session.event.seq)))
 }
 
 fn by_branch(ws: &Workspace, selector: &str) -> Result<Option<Session>> {

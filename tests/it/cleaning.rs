@@ -1,0 +1,102 @@
+//! What may go, what stays, and what is said before.
+
+use std::fs;
+
+use crate::on_every_format;
+use crate::sandbox::traces;
+
+on_every_format! {
+    fn prune_removes_the_worktrees_of_ended_sessions_alone(sandbox: &Sandbox) {
+        sandbox
+            .run_script(
+                "--id done",
+                "echo x > new.txt; git add new.txt; git commit -q -m x; echo y > left.txt",
+            )
+            .ok();
+        let running = sandbox.hold("--id running");
+        let suspended = sandbox.hold("--id suspended");
+        sandbox.session("suspend suspended").ok();
+        let before = traces::of(sandbox.root());
+        sandbox.session("prune -n").ok().says("done");
+        assert_eq!(traces::of(sandbox.root()).len(), before.len());
+        assert!(sandbox.worktree("done").exists());
+        sandbox.session("prune").ok();
+        assert!(!sandbox.worktree("done").exists());
+        assert!(sandbox.worktree("running").exists() && sandbox.worktree("suspended").exists());
+        assert_eq!(
+            sandbox
+                .git("worktree list --porcelain")
+                .matches("worktree ")
+                .count(),
+            3
+        );
+        // Everything is still to be had.
+        assert_eq!(sandbox.state("done"), "terminated");
+        assert_eq!(sandbox.saved("done", "left.txt"), "y");
+        assert_eq!(sandbox.git("show session/done:new.txt"), "x");
+        sandbox.end(&running.id);
+        sandbox.end(&suspended.id);
+    }
+
+    fn what_was_changed_after_the_end_is_not_removed(sandbox: &Sandbox) {
+        sandbox.session("run --id late -- true").ok();
+        fs::write(sandbox.worktree("late").join("afterthought.txt"), "mine").unwrap();
+        let run = sandbox.session("prune");
+        assert!(
+            sandbox.worktree("late").join("afterthought.txt").exists(),
+            "{run}"
+        );
+        run.says("late");
+    }
+
+    fn only_merged_branches_of_sessions_that_ended_long_ago_go(sandbox: &Sandbox) {
+        let script = "echo x > $GIT_SESSION_ID; git add $GIT_SESSION_ID; git commit -q -m x";
+        sandbox.run_script("--id merged", script).ok();
+        sandbox.run_script("--id unmerged", script).ok();
+        sandbox.git("branch -q mine session/merged");
+        sandbox.run_script("--id borrowed --branch mine", "true").ok();
+        sandbox.git("merge -q session/merged");
+        sandbox.session("prune").ok();
+        assert!(sandbox.git_agrees("rev-parse --verify -q refs/heads/session/merged"));
+        sandbox.session("prune --older-than 1d").ok();
+        assert!(sandbox.git_agrees("rev-parse --verify -q refs/heads/session/merged"));
+        sandbox.session("prune --older-than 0s").ok();
+        assert!(!sandbox.git_agrees("rev-parse --verify -q refs/heads/session/merged"));
+        assert!(sandbox.git_agrees("rev-parse --verify -q refs/heads/session/unmerged"));
+        // Not made by a session, so not a session's to delete.
+        assert!(sandbox.git_agrees("rev-parse --verify -q refs/heads/mine"));
+        assert_eq!(sandbox.state("merged"), "terminated");
+    }
+
+    fn a_branch_with_no_commit_of_its_own_is_not_taken_for_merged_work(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id empty");
+        fs::write(sandbox.worktree("empty").join("only.txt"), "uncommitted\n").unwrap();
+        sandbox.end(&held.id);
+        sandbox.session("prune --older-than 0s").ok();
+        assert_eq!(sandbox.saved("empty", "only.txt"), "uncommitted");
+    }
+
+    fn somebody_elses_worktree_in_the_same_place_is_not_ours(sandbox: &Sandbox) {
+        sandbox.session("run --id gone -- true").ok();
+        let tree = sandbox.worktree("gone");
+        sandbox
+            .command("git")
+            .args(["worktree", "remove", "--force"])
+            .args([&tree])
+            .run()
+            .ok();
+        fs::create_dir_all(&tree).unwrap();
+        fs::write(tree.join("precious.txt"), "mine").unwrap();
+        sandbox.session("prune").exits(0);
+        assert_eq!(fs::read(tree.join("precious.txt")).unwrap(), b"mine");
+    }
+
+    fn a_worktree_in_which_somebody_works_again_is_left_alone(sandbox: &Sandbox) {
+        sandbox.session("run --id taken -- true").ok();
+        let tree = sandbox.worktree("taken");
+        let commit = sandbox.commit_file(&tree, "more.txt", "more\n");
+        sandbox.session("prune");
+        assert!(tree.exists());
+        assert_eq!(sandbox.git_in(&tree, "rev-parse HEAD"), commit);
+    }
+}

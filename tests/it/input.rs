@@ -1,0 +1,238 @@
+//! What can be wrong with what we are given.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::on_one_format;
+use crate::sandbox::{Format, Sandbox};
+
+on_one_format! {
+    fn ids_that_are_not_legal_are_refused(sandbox: &Sandbox) {
+        for id in [
+            "Upper",
+            "a/b",
+            "-a",
+            "a-",
+            "a b",
+            "a.b",
+            "..",
+            "é",
+            "@",
+            "",
+            &"x".repeat(64),
+        ] {
+            let run = sandbox
+                .session_command("new")
+                .args([&format!("--id={id}"), "--", "true"])
+                .run();
+            run.fails(129);
+        }
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn branches_that_are_not_legal_are_refused(sandbox: &Sandbox) {
+        for branch in ["a..b", "-x", "a b", "a~1", "x.lock", "/x", "@{x", "HEAD", ""] {
+            let run = sandbox
+                .session_command("new")
+                .args([&format!("--branch={branch}"), "--", "true"])
+                .run();
+            run.fails(run.code);
+            assert!([1, 128, 129].contains(&run.code), "{run}");
+        }
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn a_base_that_does_not_resolve_is_refused(sandbox: &Sandbox) {
+        let blob = sandbox.git("hash-object -w README");
+        for base in [
+            "nowhere",
+            "HEAD~99",
+            "--all",
+            "-1",
+            &blob,
+            "main:README",
+            "0000000000000000000000000000000000000001",
+        ] {
+            let run = sandbox
+                .session_command("new")
+                .args([&format!("--base={base}"), "--", "true"])
+                .run();
+            run.fails(1).says(base);
+        }
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn what_cannot_be_understood_is_a_matter_of_usage(sandbox: &Sandbox) {
+        for line in [
+            "new --nonsense -- true",
+            "list --state odd",
+            "run --timeout soon -- true",
+            "new",
+            "note x",
+            "run",
+            "new --label nothing -- true",
+            "new --env = -- true",
+            "run --retries many -- true",
+        ] {
+            let run = sandbox.session(line);
+            run.exits(129);
+            assert!(run.stderr.starts_with("error: "), "{run}");
+            assert_eq!(run.text(), "", "{run}");
+        }
+        let json = sandbox.session("list --json --nonsense").exits(129).json();
+        assert_eq!(json["error"]["code"], "usage");
+        sandbox.session("-h").ok();
+        sandbox.session("--version").ok().prints("git-session");
+    }
+
+    fn an_argument_that_starts_with_a_dash_is_only_an_argument(sandbox: &Sandbox) {
+        let run = sandbox
+            .session_command("run --id dash --title=--title -- printf %s,")
+            .args(["-n", "--", "-rf"])
+            .run();
+        assert_eq!(run.ok().text(), "-n,--,-rf,");
+        assert_eq!(sandbox.trailer("dash", "Title"), "--title");
+        sandbox.session("show -- --upload-pack=x").fails(1);
+        sandbox.session("note dash -m=-x").ok();
+    }
+
+    fn a_hooks_environment_does_not_lead_astray(sandbox: &Sandbox) {
+        let other = Sandbox::new(Format::PLAIN);
+        let hook = sandbox.file(".git/hooks/post-commit");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        let binary = env!("CARGO_BIN_EXE_git-session");
+        let script = format!(
+            "#!/bin/sh\nexec {} run --id hooked -- sh -c 'git rev-parse --show-toplevel; env'\n",
+            shell_words::quote(binary)
+        );
+        fs::write(&hook, script).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        sandbox.git("commit -q --allow-empty -m hook");
+        let output = sandbox.session("output hooked").ok().stdout();
+        assert!(
+            output.starts_with(sandbox.worktree("hooked").to_str().unwrap()),
+            "{output}"
+        );
+        assert!(
+            !output.contains("GIT_INDEX_FILE=") && !output.contains("GIT_DIR="),
+            "{output}"
+        );
+        let run = sandbox
+            .session_command("new --id there -- true")
+            .env("GIT_DIR", other.file(".git"))
+            .env("GIT_INDEX_FILE", sandbox.file(".git/index"))
+            .run();
+        run.ok();
+        assert_eq!(other.state("there"), "pending");
+        assert_eq!(sandbox.git("for-each-ref refs/sessions/there"), "");
+    }
+
+    fn a_worktree_deleted_under_a_running_worker_loses_nothing_that_was_committed(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id hollow");
+        let commit = sandbox.commit_file(&sandbox.worktree("hollow"), "a.txt", "a\n");
+        fs::remove_dir_all(sandbox.worktree("hollow")).unwrap();
+        sandbox.session("show hollow").ok();
+        sandbox.session("diff hollow").ok();
+        sandbox.session("terminate hollow").ok();
+        assert_eq!(sandbox.state("hollow"), "terminated");
+        assert_eq!(sandbox.git("rev-parse session/hollow"), commit);
+        assert!(!crate::sandbox::processes::is_alive(held.pid));
+    }
+
+    fn two_thousand_sessions_are_listed(sandbox: &Sandbox) {
+        let id = sandbox.new_session("--id seed -- true");
+        let raw = sandbox.git(&format!("cat-file commit refs/sessions/{id}"));
+        let tree = sandbox.git(&format!("rev-parse refs/sessions/{id}^{{tree}}"));
+        let message = raw.split_once("\n\n").unwrap().1;
+        let mut stream = String::new();
+        for number in 0..2000 {
+            let name = format!("many-{number}");
+            let message = format!("{}\n", message.replace("seed", &name));
+            stream.push_str(&format!(
+                "commit refs/sessions/{name}\ncommitter A <a@example.com> 1700000000 +0000\n\
+                 data {}\n{message}\nM 040000 {tree} \n",
+                message.len()
+            ));
+        }
+        let file = sandbox.root().join("tmp/stream");
+        fs::write(&file, stream).unwrap();
+        sandbox
+            .command("git")
+            .args(["fast-import", "--quiet"])
+            .input(fs::File::open(&file).unwrap())
+            .run()
+            .ok();
+        let json = sandbox.session("list --json").ok().json();
+        assert_eq!(json["sessions"].as_array().unwrap().len(), 2001);
+        sandbox.git("pack-refs --all");
+        let json = sandbox.session("list --json").ok().json();
+        assert_eq!(json["sessions"].as_array().unwrap().len(), 2001);
+        assert_eq!(sandbox.show("many-1999")["id"], "many-1999");
+        sandbox.session("show many-199").ok();
+        sandbox.session("show many-").fails(1);
+    }
+
+    fn a_very_long_output_is_neither_held_nor_lost(sandbox: &Sandbox) {
+        // A hole of two gigabytes stands for as many bytes, so that it costs no disk.
+        let script = "truncate -s 2G \"$GIT_SESSION_STATE_DIR/../output.log\"; echo; echo the end; exit 1";
+        let run = sandbox
+            .session_command("run -d --id huge -- sh -c")
+            .args([script])
+            .run();
+        run.ok();
+        sandbox.session("wait huge").exits(1);
+        let tail = sandbox.session("output --tail 1 huge").ok().stdout();
+        assert!(tail.ends_with("the end\n"), "{} bytes", tail.len());
+        let shown = sandbox.session("show huge").ok().stdout();
+        assert!(shown.len() < 100_000);
+    }
+
+    fn an_environment_without_a_home_is_enough(sandbox: &Sandbox) {
+        let run = sandbox
+            .session_command("run --id homeless -- true")
+            .without("HOME")
+            .without("XDG_CONFIG_HOME")
+            .without("TMPDIR")
+            .run();
+        run.ok();
+        let run = sandbox
+            .session_command("list")
+            .env("HOME", "/nowhere/at/all")
+            .without("XDG_CONFIG_HOME")
+            .run();
+        run.ok();
+    }
+}
+
+#[test]
+fn a_repository_without_a_commit_says_what_is_missing() {
+    let sandbox = Sandbox::empty(Format::PLAIN);
+    sandbox.git("init -q -b main .");
+    assert_eq!(
+        sandbox.session("list --json").ok().json()["sessions"],
+        serde_json::json!([])
+    );
+    let run = sandbox.session("new --id early -- true");
+    if run.code != 0 {
+        run.fails(1).says("no commit");
+        assert_eq!(sandbox.git("for-each-ref"), "");
+    }
+}
+
+#[test]
+fn a_broken_repository_is_an_error_not_a_crash() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.will_be_broken();
+    sandbox.new_session("--id one -- true");
+    let tip = sandbox.tip("one");
+    let object = sandbox.file(&format!(".git/objects/{}/{}", &tip[..2], &tip[2..]));
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&object, "no object").unwrap();
+    sandbox.session("show one").fails(128).says(&tip);
+    sandbox.session("list --json").ok();
+    fs::write(sandbox.file(".git/refs/sessions/two"), "not an oid\n").unwrap();
+    sandbox.session("list").ok();
+    sandbox.session("new --id three -- true").ok();
+    fs::write(sandbox.file(".git/config"), "[core\nbroken").unwrap();
+    sandbox.session("list").fails(128);
+}

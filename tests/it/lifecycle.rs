@@ -1,0 +1,281 @@
+//! The steps of a session's life, and what they pass on.
+
+use std::io::{BufRead, BufReader};
+
+use crate::sandbox::processes;
+use crate::{on_every_format, on_one_format};
+
+on_every_format! {
+    fn a_session_lives_from_new_to_terminate(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        let script = "echo up > \"$FIFOS/up\"; exec sleep 1000";
+        let id = sandbox
+            .session_command("new --title 'Fix the login page' -- sh -c")
+            .args([script])
+            .run()
+            .ok()
+            .text();
+        assert!(id.starts_with("fix-the-login-page-"), "{id}");
+        assert_eq!(sandbox.state(&id), "pending");
+
+        let started = sandbox.session(&format!("start {id}"));
+        assert_eq!(started.ok().text(), id);
+        sandbox.hear("up");
+        assert_eq!(sandbox.state(&id), "running");
+
+        sandbox.session(&format!("suspend {id} --reason lunch")).ok();
+        assert_eq!(sandbox.state(&id), "suspended");
+        assert_eq!(sandbox.trailer(&id, "Reason"), "lunch");
+
+        sandbox.session(&format!("resume {id}")).ok();
+        sandbox.hear("up");
+        assert_eq!(sandbox.state(&id), "running");
+
+        sandbox.session(&format!("terminate {id}")).ok();
+        assert_eq!(sandbox.state(&id), "terminated");
+        assert_eq!(sandbox.trailer(&id, "Outcome"), "stopped");
+
+        assert_eq!(
+            sandbox.events(&id),
+            ["create", "start", "suspend", "resume", "terminate"]
+        );
+        assert_eq!(
+            sandbox.story(&id, "State"),
+            ["pending", "running", "suspended", "running", "terminated"]
+        );
+    }
+
+    fn new_records_the_session_and_does_nothing_else(sandbox: &Sandbox) {
+        let id = sandbox.new_session("--id quiet -- true");
+        assert_eq!(id, "quiet");
+        assert_eq!(sandbox.git("branch --list"), "* main");
+        assert!(!sandbox.root().join("repo.sessions").exists());
+        assert_eq!(
+            sandbox
+                .git("worktree list --porcelain")
+                .matches("worktree ")
+                .count(),
+            1
+        );
+    }
+
+    fn a_worker_that_ends_by_itself_ends_its_session(sandbox: &Sandbox) {
+        let id = sandbox.session("run -d -- sh -c 'exit 3'").ok().text();
+        sandbox.session(&format!("wait {id}")).exits(3);
+        assert_eq!(sandbox.events(&id), ["create", "start", "terminate"]);
+        assert_eq!(sandbox.trailer(&id, "Outcome"), "exit:3");
+    }
+
+    fn every_illegal_step_is_refused_and_leaves_the_ref_alone(sandbox: &Sandbox) {
+        let pending = sandbox.new_session("--id pending -- true");
+        let running = sandbox.hold("--id running");
+        let suspended = sandbox.hold("--id suspended");
+        sandbox.session("suspend suspended").ok();
+        sandbox.session("run --id ended -- true").ok();
+        let ids = [pending.as_str(), "running", "suspended", "ended"];
+        let states = ["pending", "running", "suspended", "terminated"];
+        let illegal = [
+            (0, ["suspend", "resume", "checkpoint"].as_slice()),
+            (1, &["start", "resume"]),
+            (2, &["start", "suspend"]),
+            (3, &["start", "suspend", "resume", "checkpoint", "terminate"]),
+        ];
+        for (at, verbs) in illegal {
+            let (id, state) = (ids[at], states[at]);
+            for verb in verbs {
+                let before = sandbox.tip(id);
+                sandbox
+                    .session(&format!("{verb} {id}"))
+                    .fails(1)
+                    .says(verb)
+                    .says(state);
+                assert_eq!(sandbox.tip(id), before, "{verb} {id}");
+                let run = sandbox.session(&format!("{verb} --json {id}"));
+                assert_eq!(run.exits(1).json()["error"]["code"], "illegal-step", "{run}");
+                assert_eq!(sandbox.tip(id), before, "{verb} {id}");
+            }
+        }
+        assert!(processes::is_alive(running.pid));
+        sandbox.end("running");
+        sandbox.end(&suspended.id);
+    }
+
+    fn what_was_never_started_is_cancelled(sandbox: &Sandbox) {
+        let id = sandbox.new_session("-- true");
+        sandbox.session(&format!("stop {id}")).ok();
+        assert_eq!(sandbox.trailer(&id, "Outcome"), "cancelled");
+        assert_eq!(sandbox.events(&id), ["create", "terminate"]);
+    }
+
+    fn a_suspended_session_can_be_ended(sandbox: &Sandbox) {
+        let held = sandbox.hold("");
+        sandbox.session(&format!("suspend {}", held.id)).ok();
+        sandbox
+            .session(&format!("terminate {} --reason 'no longer wanted'", held.id))
+            .ok();
+        assert_eq!(sandbox.trailer(&held.id, "Outcome"), "stopped");
+        assert_eq!(sandbox.trailer(&held.id, "Reason"), "no longer wanted");
+    }
+
+    fn a_retry_is_a_new_session_that_names_the_one_before(sandbox: &Sandbox) {
+        let first = sandbox
+            .session("run -d --title 'Try it' --issue 7 -- sh -c 'exit 4'")
+            .ok()
+            .text();
+        sandbox.session(&format!("wait {first}")).exits(4);
+        let before = sandbox.tip(&first);
+        let second = sandbox.session(&format!("retry {first}")).ok().text();
+        assert_ne!(second, first);
+        sandbox.session(&format!("wait {second}")).exits(4);
+        assert_eq!(sandbox.trailer(&second, "Parent"), first);
+        assert_eq!(sandbox.trailer(&second, "Title"), "Try it");
+        assert_eq!(sandbox.trailer(&second, "Issue"), "7");
+        assert_eq!(sandbox.tip(&first), before);
+    }
+
+    fn retries_are_attempts_of_one_session(sandbox: &Sandbox) {
+        let script = "echo try >> \"$FIFOS/tries\"; test \"$(wc -l < \"$FIFOS/tries\")\" -ge 3";
+        let run = sandbox.run_script("--id again --retries 5", script);
+        run.ok();
+        assert_eq!(
+            sandbox.events("again"),
+            ["create", "start", "restart", "restart", "terminate"]
+        );
+        assert_eq!(
+            sandbox.story("again", "Outcome"),
+            ["", "", "exit:1", "exit:1", "exit:0"]
+        );
+    }
+
+    fn frozen_processes_stay_in_memory_and_go_on(sandbox: &Sandbox) {
+        let held = sandbox.hold("");
+        sandbox.session(&format!("suspend --freeze {}", held.id)).ok();
+        assert_eq!(sandbox.state(&held.id), "suspended");
+        assert_eq!(sandbox.trailer(&held.id, "Frozen"), "true");
+        assert!(processes::is_alive(held.pid));
+        sandbox.session(&format!("resume {}", held.id)).ok();
+        assert_eq!(sandbox.state(&held.id), "running");
+        assert_eq!(sandbox.trailer(&held.id, "Frozen"), "");
+        // The same shell answers.
+        sandbox.order(&held, &format!("test $$ = {}", held.pid));
+        sandbox.let_end(&held, 0);
+    }
+}
+
+on_one_format! {
+    fn run_passes_the_exit_code_through(sandbox: &Sandbox) {
+        std::fs::write(sandbox.file("not-a-program"), "no").unwrap();
+        let place = sandbox.file("not-a-program");
+        let cases = [
+            ("sh -c 'exit 0'", 0, "exit:0"),
+            ("sh -c 'exit 3'", 3, "exit:3"),
+            ("sh -c 'exit 255'", 255, "exit:255"),
+            ("sh -c 'kill -KILL $$'", 137, "signal:9"),
+            ("no-such-program-anywhere", 127, "failed:127"),
+            (&shell_words::join([place.to_str().unwrap()]), 126, "failed:126"),
+        ];
+        for (number, (command, code, outcome)) in cases.into_iter().enumerate() {
+            let id = format!("case-{number}");
+            sandbox
+                .session(&format!("run --id {id} -- {command}"))
+                .exits(code);
+            assert_eq!(sandbox.trailer(&id, "Outcome"), outcome, "{command}");
+            assert_eq!(sandbox.state(&id), "terminated", "{command}");
+            sandbox.session(&format!("wait {id}")).exits(code);
+        }
+    }
+
+    fn a_time_limit_holds_in_the_foreground_and_when_detached(sandbox: &Sandbox) {
+        sandbox
+            .session("run --id near --timeout 300ms -- sleep 1000")
+            .exits(124);
+        assert_eq!(sandbox.trailer("near", "Outcome"), "timeout");
+        sandbox
+            .session("run -d --id far --timeout 300ms -- sleep 1000")
+            .ok();
+        sandbox.session("wait far").exits(124);
+        assert_eq!(sandbox.trailer("far", "Outcome"), "timeout");
+        assert!(sandbox.story("far", "Deadline")[1].ends_with('Z'));
+    }
+
+    fn run_detached_prints_the_id_alone_and_returns_while_the_worker_runs(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id here");
+        assert_eq!(held.id, "here");
+        assert_eq!(sandbox.state("here"), "running");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn run_follows_the_output_while_it_comes(sandbox: &Sandbox) {
+        sandbox.fifo("on");
+        let script = "echo first; echo trouble >&2; read x < \"$FIFOS/on\"; echo last";
+        let mut running = sandbox.session_command("run -- sh -c").args([script]).spawn();
+        let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
+        let mut next = || lines.next().map(Result::unwrap);
+        assert_eq!(next().as_deref(), Some("first"));
+        assert_eq!(next().as_deref(), Some("trouble"));
+        sandbox.tell("on", "");
+        assert_eq!(next().as_deref(), Some("last"));
+        assert_eq!(next(), None);
+        running.end().ok();
+    }
+
+    fn wait_is_for_all_or_for_any_or_for_so_long(sandbox: &Sandbox) {
+        sandbox.session("run --id good -- true").ok();
+        sandbox.session("run --id bad -- sh -c 'exit 9'").exits(9);
+        let held = sandbox.hold("--id held");
+        sandbox.session("wait good good").exits(0);
+        sandbox.session("wait good bad").exits(1);
+        sandbox.session("wait --any held bad").exits(9);
+        sandbox.session("wait --timeout 100ms held").exits(124);
+        let waiting = sandbox.session_command("wait held").spawn();
+        sandbox.let_end(&held, 5);
+        waiting.end().exits(5);
+    }
+
+    fn several_sessions_are_all_tried_and_the_worst_code_counts(sandbox: &Sandbox) {
+        sandbox.session("run --id ended -- true").ok();
+        let first = sandbox.hold("--id first");
+        let second = sandbox.hold("--id second");
+        sandbox
+            .session("suspend first ended second")
+            .exits(1)
+            .says("ended");
+        assert_eq!(sandbox.state(&first.id), "suspended");
+        assert_eq!(sandbox.state(&second.id), "suspended");
+        // One that can't be found is known before anything happens.
+        sandbox
+            .session("terminate first nobody second")
+            .fails(1)
+            .says("nobody");
+        assert_eq!(sandbox.state("first"), "suspended");
+        sandbox.session("terminate first second").ok();
+    }
+
+    fn a_worker_that_ignores_being_asked_is_killed_after_its_grace(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        let script = "trap '' TERM; echo $$ > \"$FIFOS/up\"; while :; do sleep 1000; done";
+        let id = sandbox
+            .session_command("run -d --grace 200ms -- sh -c")
+            .args([script])
+            .run()
+            .ok()
+            .text();
+        let pid = sandbox.hear("up").parse().unwrap();
+        sandbox.session(&format!("terminate {id}")).ok();
+        assert!(!processes::is_alive(pid));
+    }
+
+    fn nobody_waits_for_a_grace_when_told_to_kill(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        let script = "trap '' TERM; echo $$ > \"$FIFOS/up\"; while :; do sleep 1000; done";
+        let id = sandbox
+            .session_command("run -d --grace 1h -- sh -c")
+            .args([script])
+            .run()
+            .ok()
+            .text();
+        let pid = sandbox.hear("up").parse().unwrap();
+        sandbox.session(&format!("terminate --kill {id}")).ok();
+        assert!(!processes::is_alive(pid));
+    }
+}

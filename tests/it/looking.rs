@@ -1,0 +1,278 @@
+//! What is shown, in every form, and that looking changes nothing.
+
+use std::fs;
+use std::io::Read;
+
+use serde_json::json;
+
+use crate::{on_every_format, on_one_format};
+
+/// A session with one commit, one change and one new file, still running.
+fn busy(sandbox: &crate::sandbox::Sandbox, id: &str) -> crate::sandbox::Held {
+    let held = sandbox.hold(&format!("--id {id} --title 'Be busy' --issue 42"));
+    sandbox.commit_file(&sandbox.worktree(id), "new.txt", "new\n");
+    sandbox.order(
+        &held,
+        "echo changed >> code.txt; echo fresh > fresh.txt; echo some output",
+    );
+    held
+}
+
+on_every_format! {
+    fn a_list_shows_what_has_not_ended_and_all_when_asked(sandbox: &Sandbox) {
+        let held = busy(sandbox, "busy");
+        sandbox.session("new --id young --title Later -- true").ok();
+        sandbox.session("run --id done -- true").ok();
+        let table = sandbox.session("").ok().stdout();
+        assert_eq!(table, sandbox.session("list").ok().stdout());
+        assert!(
+            table.contains("busy") && table.contains("running") && table.contains("Be busy"),
+            "{table}"
+        );
+        assert!(
+            table.contains("young") && table.contains("pending") && !table.contains("done"),
+            "{table}"
+        );
+        assert!(!table.contains('\u{1b}'), "{table}");
+        let all = sandbox.session("list --all").ok().stdout();
+        assert!(all.contains("done") && all.contains("exit:0"), "{all}");
+        let ids = |line: &str| -> Vec<String> {
+            let json = sandbox.session(line).ok().json();
+            assert_eq!(json["schema"], 1);
+            assert_eq!(json["skipped"], 0);
+            let sessions = json["sessions"].as_array().unwrap();
+            let mut ids: Vec<String> = sessions
+                .iter()
+                .map(|s| s["id"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(ids("list --json"), ["busy", "young"]);
+        assert_eq!(ids("list --json --all"), ["busy", "done", "young"]);
+        assert_eq!(ids("list --json --state running"), ["busy"]);
+        assert_eq!(ids("list --json --state terminated"), ["done"]);
+        assert_eq!(ids("list --json --issue 42"), ["busy"]);
+        assert_eq!(ids("list --json --worker nobody"), [""; 0]);
+        sandbox.end(&held.id);
+    }
+
+    fn a_session_in_json_says_what_the_contract_says(sandbox: &Sandbox) {
+        let held = busy(sandbox, "busy");
+        let json = sandbox.show("busy");
+        assert_eq!(json["id"], "busy");
+        assert_eq!(json["state"], "running");
+        assert_eq!(json["here"], true);
+        assert_eq!(json["stale"], false);
+        assert_eq!(json["seq"], 2);
+        assert_eq!(json["epoch"], 1);
+        assert_eq!(json["owner"], sandbox.trailer("busy", "Owner"));
+        assert_eq!(json["host"], sandbox.trailer("busy", "Host"));
+        assert_eq!(json["created"], sandbox.trailer("busy", "Created"));
+        assert!(json["updated"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(json["branch"], "session/busy");
+        assert_eq!(json["base"], sandbox.git("rev-parse main"));
+        assert_eq!(json["title"], "Be busy");
+        assert_eq!(json["issue"], "42");
+        assert_eq!(json["worktree"], sandbox.worktree("busy").to_str().unwrap());
+        assert_eq!(json["command"][0], "sh");
+        for absent in ["outcome", "reason", "parent", "home"] {
+            assert_eq!(json.get(absent), None, "{absent}");
+        }
+        sandbox.end(&held.id);
+        let json = sandbox.show("busy");
+        assert_eq!(json["state"], "terminated");
+        assert_eq!(json["outcome"], "stopped");
+        assert_eq!(json.get("stale"), None);
+        assert_eq!(json["work"], sandbox.trailer("busy", "Work"));
+        assert_eq!(json["head"], sandbox.git("rev-parse session/busy"));
+    }
+
+    fn a_log_tells_who_when_and_why(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id told");
+        sandbox.session("note told -m 'half way'").ok();
+        sandbox.session("suspend told --reason lunch").ok();
+        let json = sandbox.session("log --json told").ok().json();
+        assert_eq!((&json["schema"], &json["id"]), (&json!(1), &json!("told")));
+        let events = json["events"].as_array().unwrap();
+        let column =
+            |key: &str| -> Vec<&serde_json::Value> { events.iter().map(|event| &event[key]).collect() };
+        assert_eq!(column("event"), ["create", "start", "note", "suspend"]);
+        assert_eq!(column("state"), ["pending", "running", "running", "suspended"]);
+        assert_eq!(column("seq"), [1, 2, 3, 4]);
+        assert_eq!(events[2]["note"], "half way");
+        assert_eq!(events[3]["reason"], "lunch");
+        assert_eq!(events[3]["commit"], sandbox.tip("told"));
+        assert!(events[0]["by"].as_str().unwrap().contains("A Developer"));
+        let text = sandbox.session("log told").ok().stdout();
+        for word in ["create", "suspend", "half way", "lunch", "A Developer"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        sandbox.end(&held.id);
+    }
+
+    fn a_diff_goes_from_base_to_work_with_what_is_not_committed(sandbox: &Sandbox) {
+        let held = busy(sandbox, "busy");
+        let while_running = sandbox.session("diff busy").ok().stdout();
+        for line in ["+new", "+changed", "+fresh"] {
+            assert!(while_running.contains(line), "{line}: {while_running}");
+        }
+        sandbox.session("suspend busy").ok();
+        let suspended = sandbox.session("diff busy").ok().stdout();
+        assert_eq!(suspended, while_running);
+        fs::remove_dir_all(sandbox.worktree("busy")).unwrap();
+        assert_eq!(sandbox.session("diff busy").ok().stdout(), while_running);
+        let stat = sandbox.session("diff --stat busy").ok().stdout();
+        assert!(
+            stat.contains("fresh.txt") && stat.contains("3 files changed"),
+            "{stat}"
+        );
+        sandbox.end(&held.id);
+    }
+
+    fn a_failed_session_shows_its_autopsy(sandbox: &Sandbox) {
+        let script = "echo first; echo x > left.txt; git add left.txt; git commit -qm 'the last commit'; \
+                      echo half >> code.txt; echo 'the last words' >&2; exit 7";
+        sandbox.run_script("--id dead", script).exits(7);
+        let text = sandbox.session("show dead").ok().stdout();
+        for word in ["exit:7", "the last words", "code.txt", "the last commit"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+}
+
+on_one_format! {
+    fn output_is_shown_whole_or_its_end_and_can_be_followed(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id loud");
+        sandbox.order(&held, "echo one; echo two; printf three");
+        assert_eq!(sandbox.session("output loud").ok().bytes, b"one\ntwo\nthree");
+        assert_eq!(sandbox.session("logs loud").ok().bytes, b"one\ntwo\nthree");
+        assert_eq!(sandbox.session("output --tail 2 loud").ok().bytes, b"two\nthree");
+        let mut following = sandbox.session_command("output -f loud").spawn();
+        let mut output = following.child.stdout.take().unwrap();
+        let mut seen = [0; 13];
+        output.read_exact(&mut seen).unwrap();
+        sandbox.order(&held, "echo; echo four");
+        let mut more = [0; 6];
+        output.read_exact(&mut more).unwrap();
+        assert_eq!(&more, b"\nfour\n");
+        sandbox.let_end(&held, 0);
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"");
+        following.end().ok();
+    }
+
+    fn a_session_is_named_in_many_ways(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id alpha-one");
+        sandbox.session("new --id alpha-two -- true").ok();
+        sandbox.session("new --id beta -- true").ok();
+        let found = |name: &str| sandbox.show(name)["id"].as_str().unwrap().to_owned();
+        assert_eq!(found("alpha-one"), "alpha-one");
+        assert_eq!(found("alpha-o"), "alpha-one");
+        assert_eq!(found("b"), "beta");
+        assert_eq!(found("session/alpha-one"), "alpha-one");
+        let tree = sandbox.worktree("alpha-one");
+        assert_eq!(found(&shell_words::join([tree.to_str().unwrap()])), "alpha-one");
+        let here = sandbox.session_command("show --json @").within(&tree).run();
+        assert_eq!(here.ok().json()["session"]["id"], "alpha-one");
+        sandbox.session("show @").fails(1);
+        sandbox
+            .session("show alpha")
+            .fails(1)
+            .says("alpha-one")
+            .says("alpha-two");
+        sandbox.session("terminate --state pending").ok();
+        assert_eq!(sandbox.state("beta"), "terminated");
+        assert_eq!(sandbox.state("alpha-two"), "terminated");
+        assert_eq!(sandbox.state("alpha-one"), "running");
+        sandbox.session("terminate alpha-one").ok();
+        let _ = held;
+    }
+
+    fn scripts_get_what_they_ask_for(sandbox: &Sandbox) {
+        sandbox
+            .session("new --id one --title 'a b' --issue 3 -- true")
+            .ok();
+        let line = "list --format='%(id) %(state) %(title)|%(issue)'";
+        assert_eq!(sandbox.session(line).ok().text(), "one pending a b|3");
+        sandbox
+            .session("list --format='%(nonsense)'")
+            .exits(129)
+            .says("nonsense");
+        let porcelain = sandbox.session("list --porcelain -z").ok().stdout();
+        assert!(
+            porcelain.contains('\0') && porcelain.contains("one"),
+            "{porcelain:?}"
+        );
+        let events = sandbox.session("log --format='%(seq) %(event)' one").ok().text();
+        assert_eq!(events, "1 create");
+        assert!(
+            sandbox
+                .session("log --porcelain -z one")
+                .ok()
+                .stdout()
+                .contains('\0')
+        );
+    }
+
+    fn a_path_can_be_changed_to_and_a_command_run_there(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id here");
+        let tree = sandbox.worktree("here");
+        assert_eq!(sandbox.session("path here").ok().text(), tree.to_str().unwrap());
+        let run = sandbox.session("exec here -- sh -c 'pwd -P; echo \"$GIT_SESSION_ID\"; exit 6'");
+        assert_eq!(run.exits(6).text(), format!("{}\nhere", tree.display()));
+        sandbox.let_end(&held, 0);
+    }
+
+    fn git_finds_it_as_a_command_of_its_own(sandbox: &Sandbox) {
+        sandbox.session("new --id one -- true").ok();
+        let bin = std::path::Path::new(env!("CARGO_BIN_EXE_git-session"))
+            .parent()
+            .unwrap();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let run = sandbox
+            .command("git")
+            .args(["-C", sandbox.repo().to_str().unwrap(), "session", "list"])
+            .within(sandbox.root())
+            .env("PATH", path)
+            .run();
+        run.ok().prints("one");
+    }
+
+    fn a_reader_that_goes_away_is_no_error(sandbox: &Sandbox) {
+        sandbox
+            .session("run --id loud -- sh -c 'yes | head -n 100000'")
+            .ok();
+        let mut running = sandbox.session_command("output loud").spawn();
+        let mut output = running.child.stdout.take().unwrap();
+        output.read_exact(&mut [0; 2]).unwrap();
+        drop(output);
+        let run = running.end();
+        assert_eq!(run.stderr, "", "{run}");
+        assert!([0, 141].contains(&run.code), "{run}");
+    }
+
+    fn every_verb_speaks_json(sandbox: &Sandbox) {
+        let json = |line: &str| {
+            let json = sandbox.session(line).ok().json();
+            assert_eq!(json["schema"], 1, "{line}: {json}");
+            json
+        };
+        assert_eq!(json("new --json --id one -- sleep 1000")["session"]["id"], "one");
+        assert_eq!(json("start --json one")["session"]["state"], "running");
+        json("checkpoint --json one");
+        json("suspend --json one");
+        json("resume --json one");
+        json("note --json one -m x");
+        json("path --json one");
+        json("diff --json one");
+        json("output --json one");
+        json("terminate --json one");
+        json("retry --json one");
+        json("terminate --json --state running");
+        json("recover --json --all");
+        json("prune --json -n");
+        json("restore --json one");
+    }
+}

@@ -1,0 +1,104 @@
+//! Several clients at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::on_every_format;
+use crate::sandbox::Sandbox;
+
+fn assert_gapless(sandbox: &Sandbox, id: &str, events: usize) {
+    let expected: Vec<String> = (1..=events).map(|seq| seq.to_string()).collect();
+    assert_eq!(sandbox.story(id, "Seq"), expected);
+}
+
+/// Runs the same command several times at once and gives the exit codes.
+fn at_once(sandbox: &Sandbox, count: usize, line: impl Fn(usize) -> String) -> Vec<i32> {
+    let running: Vec<_> = (0..count)
+        .map(|number| sandbox.session_command(&line(number)).spawn())
+        .collect();
+    let codes = running.into_iter().map(|running| {
+        let run = running.end();
+        assert!([0, 1].contains(&run.code), "{run}");
+        assert!(!run.stderr.contains("panicked"), "{run}");
+        run.code
+    });
+    codes.collect()
+}
+
+on_every_format! {
+    fn no_note_is_lost_when_many_are_written_at_once(sandbox: &Sandbox) {
+        sandbox.new_session("--id busy -- true");
+        let codes = at_once(sandbox, 12, |number| format!("note busy -m 'note {number}'"));
+        let written = codes.iter().filter(|code| **code == 0).count();
+        assert_eq!(written, 12);
+        assert_gapless(sandbox, "busy", 13);
+        let mut notes = sandbox.story("busy", "Note");
+        notes.retain(|note| !note.is_empty());
+        notes.sort();
+        notes.dedup();
+        assert_eq!(notes.len(), 12);
+    }
+
+    fn nothing_is_lost_while_refs_are_packed(sandbox: &Sandbox) {
+        for number in 0..4 {
+            sandbox.new_session(&format!("--id busy-{number} -- true"));
+        }
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // That it finds a ref locked now and then is its own affair.
+                    sandbox.git_agrees("pack-refs --all");
+                }
+            });
+            let writers: Vec<_> = (0..4)
+                .map(|number| {
+                    scope.spawn(move || {
+                        for note in 0..15 {
+                            sandbox.session(&format!("note busy-{number} -m {note}")).ok();
+                        }
+                    })
+                })
+                .collect();
+            let ends: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(ends.iter().all(Result::is_ok));
+        });
+        for number in 0..4 {
+            assert_gapless(sandbox, &format!("busy-{number}"), 16);
+        }
+    }
+
+    fn a_session_is_started_once(sandbox: &Sandbox) {
+        sandbox.new_session("--id once -- sleep 1000");
+        let codes = at_once(sandbox, 4, |_| "start once".to_owned());
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+        assert_eq!(sandbox.events("once"), ["create", "start"]);
+        sandbox.end("once");
+    }
+
+    fn an_id_is_given_once(sandbox: &Sandbox) {
+        let codes = at_once(sandbox, 4, |_| "new --id one -- true".to_owned());
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+        assert_eq!(sandbox.events("one"), ["create"]);
+    }
+
+    fn of_two_that_end_it_differently_both_are_told_the_truth(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id torn");
+        let suspending = sandbox.session_command("suspend torn").spawn();
+        let ending = sandbox.session_command("terminate torn").spawn();
+        let (suspended, ended) = (suspending.end(), ending.end());
+        ended.ok();
+        match suspended.code {
+            0 => assert_eq!(
+                sandbox.events("torn"),
+                ["create", "start", "suspend", "terminate"]
+            ),
+            _ => {
+                suspended.fails(1);
+                assert_eq!(sandbox.events("torn"), ["create", "start", "terminate"]);
+            }
+        }
+        assert!(!crate::sandbox::processes::is_alive(held.pid));
+    }
+}

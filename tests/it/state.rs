@@ -1,0 +1,359 @@
+//! Work that is saved and comes back as it was.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::on_every_format;
+use crate::sandbox::{Held, Sandbox, traces};
+
+/// What git says of a worktree: HEAD, index, status, and every file that is no part of git's own.
+fn picture(sandbox: &Sandbox, tree: &Path) -> (String, Vec<(String, String)>) {
+    let said = [
+        "symbolic-ref -q HEAD",
+        "rev-parse HEAD",
+        "ls-files -s -t",
+        "status --porcelain=v2 -uall",
+        "diff",
+        "diff --cached",
+    ]
+    .map(|line| {
+        let words = shell_words::split(line).unwrap();
+        sandbox.command("git").args(words).within(tree).run().stdout()
+    })
+    .join("\n--\n");
+    let files = traces::of(tree).into_iter().filter_map(|(path, trace)| {
+        let name = path
+            .strip_prefix(tree)
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .escape_ascii()
+            .to_string();
+        // The time of a file is not part of the promise.
+        let trace = trace
+            .split('.')
+            .next()
+            .unwrap()
+            .rsplit_once(' ')
+            .map_or(trace.clone(), |(kept, _)| kept.to_owned());
+        (!name.starts_with(".git")).then_some((name, trace))
+    });
+    (said, files.collect())
+}
+
+fn untidy(sandbox: &Sandbox, tree: &Path) {
+    sandbox.commit_file(tree, "committed.txt", "committed\n");
+    fs::write(tree.join("code.txt"), "staged\n").unwrap();
+    sandbox.git_in(tree, "add code.txt");
+    fs::write(tree.join("code.txt"), "staged and changed\n").unwrap();
+    fs::remove_file(tree.join("README")).unwrap();
+    fs::write(tree.join("new staged.txt"), "new\n").unwrap();
+    sandbox.git_in(tree, "add 'new staged.txt'");
+    fs::create_dir_all(tree.join("deep/er")).unwrap();
+    fs::write(tree.join("deep/er/untracked.bin"), [0, 255, 13, 10, 0]).unwrap();
+    fs::write(tree.join(OsStr::from_bytes(b"odd \xff\nname")), "odd").unwrap();
+    fs::write(tree.join("run.sh"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(tree.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("nowhere/at all", tree.join("link")).unwrap();
+}
+
+fn suspend_and_lose(sandbox: &Sandbox, held: &mut Held) {
+    let run = sandbox.session(&format!("suspend {}", held.id));
+    run.ok();
+    fs::remove_dir_all(sandbox.worktree(&held.id)).unwrap();
+    sandbox.resume(held);
+}
+
+on_every_format! {
+    fn a_worktree_that_is_gone_comes_back_as_it_was(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id lost");
+        let tree = sandbox.worktree("lost");
+        untidy(sandbox, &tree);
+        let before = picture(sandbox, &tree);
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.trailer("lost", "Unsaved"), "");
+        sandbox.end("lost");
+    }
+
+    fn a_worktree_that_is_there_is_gone_on_with(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id there");
+        let tree = sandbox.worktree("there");
+        untidy(sandbox, &tree);
+        fs::write(tree.join("build.ignored"), "kept, though nobody saves it").unwrap();
+        let before = picture(sandbox, &tree);
+        sandbox.session("suspend there").ok();
+        // What a person changes in between is theirs.
+        sandbox.resume(&mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert!(tree.join("build.ignored").exists());
+        sandbox.end("there");
+    }
+
+    fn a_snapshot_has_the_shape_of_a_stash(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id shape");
+        let tree = sandbox.worktree("shape");
+        untidy(sandbox, &tree);
+        fs::write(tree.join("secret.ignored"), "not saved").unwrap();
+        let head = sandbox.git_in(&tree, "rev-parse HEAD");
+        let index = sandbox.git_in(&tree, "write-tree");
+        sandbox.session("suspend shape").ok();
+        let work = sandbox.trailer("shape", "Work");
+        let snapshot = sandbox.snapshot("shape");
+        assert_eq!(sandbox.git(&format!("rev-parse {snapshot}^1")), head);
+        assert_eq!(sandbox.git(&format!("rev-parse {snapshot}^2^{{tree}}")), index);
+        assert_eq!(sandbox.saved("shape", "code.txt"), "staged and changed");
+        let files = sandbox.git(&format!("ls-tree -r --name-only {snapshot}"));
+        assert!(
+            files.contains("deep/er/untracked.bin") && !files.contains("README"),
+            "{files}"
+        );
+        assert!(!files.contains("secret.ignored"), "{files}");
+        // The chain begins at the base, which so travels with it.
+        let base = sandbox.trailer("shape", "Base");
+        assert_eq!(sandbox.git(&format!("rev-parse {work}^2")), base);
+        let owner = sandbox.trailer("shape", "Owner");
+        assert_eq!(
+            sandbox.git(&format!("rev-parse refs/session-work/shape/{owner}")),
+            work
+        );
+        sandbox.end(&held.id);
+    }
+
+    fn a_checkpoint_saves_the_work_of_a_running_worker_and_lets_it_run(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id going");
+        let tree = sandbox.worktree("going");
+        untidy(sandbox, &tree);
+        let before = picture(sandbox, &tree);
+        sandbox.session("checkpoint going").ok();
+        assert_eq!(sandbox.state("going"), "running");
+        assert_eq!(sandbox.events("going"), ["create", "start", "checkpoint"]);
+        assert_eq!(picture(sandbox, &tree), before);
+        let work = sandbox.trailer("going", "Work");
+        assert_eq!(sandbox.saved("going", "code.txt"), "staged and changed");
+        sandbox.order(&held, "true");
+        // What is the same is not written twice.
+        sandbox.session("checkpoint going").ok();
+        assert_eq!(sandbox.trailer("going", "Work"), work);
+        fs::write(tree.join("one more"), "").unwrap();
+        sandbox.session("checkpoint going").ok();
+        let next = sandbox.trailer("going", "Work");
+        assert_eq!(sandbox.git(&format!("rev-parse {next}^1")), work);
+        sandbox.let_end(&held, 0);
+    }
+
+    fn the_workers_own_state_comes_back_too(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id mind");
+        sandbox.order(
+            &held,
+            "mkdir \"$GIT_SESSION_STATE_DIR/d\"; echo thought > \"$GIT_SESSION_STATE_DIR/d/memory\"",
+        );
+        sandbox.session("suspend mind").ok();
+        let work = sandbox.trailer("mind", "Work");
+        assert_eq!(
+            sandbox.git(&format!("show {work}:worker-state/d/memory")),
+            "thought"
+        );
+        fs::remove_dir_all(sandbox.run_dir("mind").join("state")).unwrap();
+        fs::remove_dir_all(sandbox.worktree("mind")).unwrap();
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q thought \"$GIT_SESSION_STATE_DIR/d/memory\"");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn any_recorded_snapshot_can_be_restored_beside_the_others(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id past");
+        let tree = sandbox.worktree("past");
+        fs::write(tree.join("code.txt"), "first\n").unwrap();
+        sandbox.session("checkpoint past").ok();
+        fs::write(tree.join("code.txt"), "second\n").unwrap();
+        sandbox.session("suspend past").ok();
+        sandbox.session("restore past --at 3").ok();
+        let first = sandbox.root().join("repo.sessions/past@3");
+        assert_eq!(fs::read_to_string(first.join("code.txt")).unwrap(), "first\n");
+        assert_eq!(sandbox.git_in(&first, "rev-parse --abbrev-ref HEAD"), "HEAD");
+        let place = sandbox.root().join("a new place");
+        sandbox
+            .session_command("restore past --to")
+            .args([&place])
+            .run()
+            .ok();
+        assert_eq!(fs::read_to_string(place.join("code.txt")).unwrap(), "second\n");
+        // Never over anything that is there.
+        sandbox
+            .session_command("restore past --to")
+            .args([&place])
+            .run()
+            .fails(1)
+            .says("a new place");
+        sandbox.session("restore past --at 3").fails(1);
+        sandbox.session("restore past --at 99").fails(1);
+        assert_eq!(fs::read_to_string(tree.join("code.txt")).unwrap(), "second\n");
+        sandbox.end(&held.id);
+    }
+
+    fn an_ended_session_gives_its_work_back(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id over");
+        untidy(sandbox, &sandbox.worktree("over"));
+        sandbox.end(&held.id);
+        fs::remove_dir_all(sandbox.worktree("over")).unwrap();
+        sandbox.git("worktree prune");
+        sandbox.git("branch -q -D session/over");
+        let place = sandbox.root().join("again");
+        sandbox
+            .session_command("restore over --to")
+            .args([&place])
+            .run()
+            .ok();
+        assert_eq!(
+            fs::read(place.join("deep/er/untracked.bin")).unwrap(),
+            [0, 255, 13, 10, 0]
+        );
+        assert_eq!(fs::read(place.join("committed.txt")).unwrap(), b"committed\n");
+    }
+
+    fn a_merge_in_progress_comes_back_with_its_conflicts(sandbox: &Sandbox) {
+        sandbox.git("switch -q -c theirs");
+        sandbox.commit_file(&sandbox.repo(), "code.txt", "theirs\n");
+        sandbox.git("switch -q main");
+        let mut held = sandbox.hold("--id merging");
+        let tree = sandbox.worktree("merging");
+        sandbox.commit_file(&tree, "code.txt", "ours\n");
+        assert_eq!(
+            sandbox
+                .command("git")
+                .args(["merge", "-q", "theirs"])
+                .within(&tree)
+                .run()
+                .code,
+            1
+        );
+        let before = picture(sandbox, &tree);
+        let unmerged = sandbox.git_in(&tree, "ls-files -u");
+        assert!(!unmerged.is_empty());
+        sandbox.session("suspend merging").ok();
+        let unsaved = sandbox.trailer("merging", "Unsaved");
+        if unsaved.is_empty() {
+            fs::remove_dir_all(tree.clone()).unwrap();
+        }
+        sandbox.resume(&mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        fs::write(tree.join("code.txt"), "both\n").unwrap();
+        sandbox.order(&held, "git add code.txt && git commit -q --no-edit");
+        assert_eq!(
+            sandbox.git_in(&tree, "rev-parse HEAD^2"),
+            sandbox.git("rev-parse theirs")
+        );
+        sandbox.let_end(&held, 0);
+    }
+
+    fn what_a_tree_cannot_hold_comes_back_or_is_named(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id odd");
+        let tree = sandbox.worktree("odd");
+        fs::create_dir_all(tree.join("empty/dir")).unwrap();
+        fs::write(tree.join("private"), "mode").unwrap();
+        fs::set_permissions(tree.join("private"), fs::Permissions::from_mode(0o640)).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("pipe"), 0o600.into()).unwrap();
+        sandbox.git_in(&tree, "init -q nested");
+        let nested = tree.join("nested");
+        sandbox.commit_file(&nested, "inner.txt", "inner\n");
+        sandbox.git_in(&tree, "update-index --skip-worktree README");
+        sandbox.git_in(&tree, "update-index --assume-unchanged code.txt");
+        let run = sandbox.session("suspend odd");
+        run.ok();
+        let unsaved = sandbox.trailer("odd", "Unsaved");
+        // What was named is still there, and what was not named can go.
+        for line in unsaved.lines() {
+            assert!(run.stderr.contains(line), "'{line}' is not told\n{run}");
+        }
+        if unsaved.contains("nested") || unsaved.contains("pipe") {
+            assert!(nested.join("inner.txt").exists());
+        } else {
+            fs::remove_dir_all(&tree).unwrap();
+        }
+        sandbox.resume(&mut held);
+        assert!(tree.join("empty/dir").is_dir());
+        assert_eq!(
+            fs::metadata(tree.join("private")).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(fs::read(nested.join("inner.txt")).unwrap(), b"inner\n");
+        assert!(sandbox.git_in(&tree, "ls-files -v").contains("S README"));
+        assert!(sandbox.git_in(&tree, "ls-files -v").contains("h code.txt"));
+        sandbox.session("terminate odd").ok();
+        if sandbox.trailer("odd", "Unsaved").contains("nested") {
+            sandbox.session("prune");
+            assert!(nested.join("inner.txt").exists());
+        }
+    }
+
+    fn filters_and_line_ends_are_kept(sandbox: &Sandbox) {
+        sandbox.config("filter.rot.clean", "tr a-z b-za");
+        sandbox.config("filter.rot.smudge", "tr b-za a-z");
+        fs::write(
+            sandbox.file(".gitattributes"),
+            "*.rot filter=rot\n*.dos text eol=crlf\n",
+        )
+        .unwrap();
+        fs::write(sandbox.file("a.rot"), "abc\n").unwrap();
+        fs::write(sandbox.file("a.dos"), "one\r\ntwo\r\n").unwrap();
+        sandbox.git("add .");
+        sandbox.git("commit -q -m attributes");
+        let mut held = sandbox.hold("--id filtered");
+        let tree = sandbox.worktree("filtered");
+        fs::write(tree.join("b.rot"), "xyz\n").unwrap();
+        fs::write(tree.join("b.dos"), "mixed\r\nends\n").unwrap();
+        fs::write(tree.join("a.dos"), "changed\nends\r\n").unwrap();
+        let before = picture(sandbox, &tree);
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(fs::read(tree.join("b.dos")).unwrap(), b"mixed\r\nends\n");
+        assert_eq!(fs::read(tree.join("a.rot")).unwrap(), b"abc\n");
+        sandbox.end("filtered");
+    }
+
+    fn a_sparse_worktree_stays_sparse(sandbox: &Sandbox) {
+        fs::create_dir(sandbox.file("far")).unwrap();
+        sandbox.commit_file(&sandbox.repo(), "far/away.txt", "far\n");
+        let mut held = sandbox.hold("--id sparse");
+        let tree = sandbox.worktree("sparse");
+        sandbox.git_in(&tree, "sparse-checkout set --no-cone '/*' '!/far'");
+        assert!(!tree.join("far/away.txt").exists());
+        let run = sandbox.session("suspend sparse");
+        run.ok();
+        if sandbox.trailer("sparse", "Unsaved").is_empty() {
+            fs::remove_dir_all(&tree).unwrap();
+        }
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&tree, "status --porcelain"), "");
+        assert_eq!(sandbox.git_in(&tree, "ls-files far"), "far/away.txt");
+        sandbox.end("sparse");
+    }
+
+    fn a_worktree_that_was_moved_is_found_or_named_and_loses_nothing(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id moved");
+        let tree = sandbox.worktree("moved");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend moved").ok();
+        let place = sandbox.root().join("moved away");
+        sandbox.git("worktree unlock moved");
+        sandbox.git(&format!("worktree move moved \"{}\"", place.display()));
+        let run = sandbox.session("resume moved");
+        if run.code != 0 {
+            run.fails(1).says("moved away");
+            assert_eq!(sandbox.state("moved"), "suspended");
+            sandbox.git(&format!(
+                "worktree move \"{}\" \"{}\"",
+                place.display(),
+                tree.display()
+            ));
+            sandbox.session("resume moved").ok();
+        }
+        sandbox.meet(&mut held);
+        sandbox.order(&held, "test -f new.txt");
+        sandbox.end("moved");
+    }
+}

@@ -1,0 +1,231 @@
+//! What a worker gets, what becomes of it and its descendants, and workers with a name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::sandbox::{processes, traces};
+use crate::{on_every_format, on_one_format};
+
+on_every_format! {
+    fn a_worker_knows_its_session_and_nothing_of_gits_own(sandbox: &Sandbox) {
+        let run = sandbox
+            .session_command("run --id env -- env")
+            .env("GIT_DIR", sandbox.file(".git"))
+            .env("GIT_INDEX_FILE", sandbox.file(".git/index"))
+            .env("GIT_WORK_TREE", sandbox.repo())
+            .env("GIT_PREFIX", "sub/")
+            .env("GIT_SESSION_ID", "outer")
+            .env("GIT_SESSION_CALLER", "outer")
+            .env("FROM_THE_CALLER", "yes")
+            .run();
+        run.ok();
+        let lines: Vec<String> = run.stdout().lines().map(str::to_owned).collect();
+        let value = |name: &str| {
+            let start = format!("{name}=");
+            lines
+                .iter()
+                .find_map(|line| line.strip_prefix(&start))
+                .map(str::to_owned)
+        };
+        assert_eq!(value("GIT_SESSION_ID").as_deref(), Some("env"));
+        assert_eq!(value("FROM_THE_CALLER").as_deref(), Some("yes"));
+        for name in [
+            "GIT_DIR",
+            "GIT_INDEX_FILE",
+            "GIT_WORK_TREE",
+            "GIT_PREFIX",
+            "GIT_SESSION_RESUMED",
+            "GIT_SESSION_CALLER",
+        ] {
+            assert_eq!(value(name), None, "{name}");
+        }
+        let state = value("GIT_SESSION_STATE_DIR").unwrap();
+        assert_eq!(std::path::Path::new(&state), sandbox.run_dir("env").join("state"));
+    }
+
+    fn a_worker_is_told_when_it_was_resumed(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("");
+        sandbox.order(
+            &held,
+            "test -z \"$GIT_SESSION_RESUMED\" && test -d \"$GIT_SESSION_STATE_DIR\"",
+        );
+        sandbox.session(&format!("suspend {}", held.id)).ok();
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "test -n \"$GIT_SESSION_RESUMED\"");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn values_of_the_environment_reach_the_worker_and_no_object(sandbox: &Sandbox) {
+        let secret = "correct-horse-battery";
+        let script = "echo \"$GIVEN $TAKEN\"; exit 1";
+        let run = sandbox
+            .session_command(&format!(
+                "run --id secretive --env GIVEN={secret} --env TAKEN -- sh -c"
+            ))
+            .args([script])
+            .env("TAKEN", secret)
+            .run();
+        run.exits(1).prints(&format!("{secret} {secret}"));
+        let objects = sandbox.git("cat-file --batch-all-objects --batch --unordered");
+        assert!(objects.contains("secretive") && !objects.contains(secret));
+        assert!(!sandbox.git("for-each-ref").contains(secret));
+        let holders = traces::files_with(&sandbox.repo(), secret);
+        let names: Vec<&str> = holders
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
+        for (path, name) in holders.iter().zip(&names) {
+            assert!(["env.json", "output.log"].contains(name), "{names:?}");
+            assert_eq!(
+                fs::metadata(path).unwrap().permissions().mode() & 0o077,
+                0,
+                "{name}"
+            );
+        }
+        assert_eq!(
+            fs::metadata(sandbox.local()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+
+    fn the_whole_process_tree_ends_with_the_session(sandbox: &Sandbox) {
+        let held = sandbox.hold("--grace 200ms");
+        sandbox.fifo("strays");
+        // In the group, in a session of its own, and deaf to being asked.
+        let strays = "sleep 1000 & sh -c 'trap \"\" TERM; sleep 1000' & \
+                      setsid sh -c 'echo $$ > \"$FIFOS/strays\"; exec sleep 1000' &";
+        sandbox.tell("on0", strays);
+        let stray: i32 = sandbox.hear("strays").parse().unwrap();
+        sandbox.hear("up0");
+        let before = processes::with_variable("GIT_SESSION_STATE_DIR", sandbox.root());
+        assert!(before.len() >= 4, "{before:?}");
+        sandbox.session(&format!("terminate {}", held.id)).ok();
+        assert!(!processes::is_alive(stray));
+        assert_eq!(
+            processes::with_variable("GIT_SESSION_STATE_DIR", sandbox.root()),
+            []
+        );
+        assert_eq!(sandbox.state(&held.id), "terminated");
+    }
+
+    fn descendants_that_outlive_a_normal_end_are_stopped_and_named(sandbox: &Sandbox) {
+        let script = "setsid sleep 1234 & exit 0";
+        let run = sandbox.run_script("--id parent", script);
+        run.ok();
+        assert_eq!(sandbox.trailer("parent", "Outcome"), "exit:0");
+        assert_eq!(
+            processes::with_variable("GIT_SESSION_STATE_DIR", sandbox.root()),
+            []
+        );
+        let message = sandbox.git("log -1 --format=%B refs/sessions/parent");
+        assert!(message.contains("sleep"), "{message}");
+    }
+
+    fn no_end_is_recorded_while_the_worker_lives(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        sandbox.fifo("asked");
+        sandbox.fifo("on");
+        let script = "trap 'echo asked > \"$FIFOS/asked\"; read x < \"$FIFOS/on\"; exit 0' TERM; \
+                      echo up > \"$FIFOS/up\"; while :; do sleep 1000 & wait; done";
+        sandbox
+            .session_command("run -d --grace 1h --id slow -- sh -c")
+            .args([script])
+            .run()
+            .ok();
+        sandbox.hear("up");
+        let ending = sandbox.session_command("terminate slow").spawn();
+        sandbox.hear("asked");
+        assert_eq!(sandbox.state("slow"), "running");
+        assert_ne!(
+            processes::with_variable("GIT_SESSION_STATE_DIR", sandbox.root()),
+            []
+        );
+        sandbox.tell("on", "");
+        ending.end().ok();
+        assert_eq!(sandbox.state("slow"), "terminated");
+    }
+}
+
+on_one_format! {
+    fn a_worker_reads_nothing_and_stands_in_its_worktree(sandbox: &Sandbox) {
+        let run = sandbox.run_script("--id place", "pwd -P; cat; echo end");
+        let expected = format!("{}\nend", sandbox.worktree("place").display());
+        assert_eq!(run.ok().text(), expected);
+    }
+
+    fn arguments_and_output_are_bytes(sandbox: &Sandbox) {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = std::ffi::OsStr::from_bytes(b"a\xff\n b'c\"");
+        let run = sandbox
+            .session_command("run --id bytes -- printf %s")
+            .args([odd])
+            .run();
+        assert_eq!(run.ok().bytes, odd.as_bytes());
+        assert_eq!(sandbox.session("output bytes").ok().bytes, odd.as_bytes());
+    }
+
+    fn a_value_that_is_missing_is_refused(sandbox: &Sandbox) {
+        let id = sandbox.new_session("--env NOT_THERE -- true");
+        let before = sandbox.tip(&id);
+        sandbox.session(&format!("start {id}")).fails(1).says("NOT_THERE");
+        assert_eq!(sandbox.tip(&id), before);
+    }
+
+    fn a_detached_worker_holds_nothing_of_its_caller(sandbox: &Sandbox) {
+        // The pipes of this command are read to their end, while the worker still lives.
+        let held = sandbox.hold("");
+        sandbox.order(&held, "test \"$(readlink /proc/$$/fd/0)\" = /dev/null");
+        let session = |pid: i32| rustix::process::getsid(rustix::process::Pid::from_raw(pid)).unwrap();
+        assert_ne!(session(held.supervisor), session(std::process::id() as i32));
+        assert_eq!(session(held.supervisor).as_raw_nonzero().get(), held.supervisor);
+        sandbox.let_end(&held, 0);
+    }
+
+    fn a_named_worker_gets_whole_arguments_for_its_placeholders(sandbox: &Sandbox) {
+        let script = "printf \"%s\\n\" \"$@\"; test -n \"$GIT_SESSION_RESUMED\" || kill -STOP $$";
+        sandbox.config(
+            "session-worker.agent.command",
+            &format!(
+                "sh -c '{}' sh {{title}} {{issue}} {{id}} {{worktree}} {{title}}x",
+                script.replace("; test -n \"$GIT_SESSION_RESUMED\" || kill -STOP $$", "")
+            ),
+        );
+        let run = sandbox.session("run --worker agent --id named --title 'a \"b\" $c; d' --issue 5");
+        let tree = sandbox.worktree("named");
+        let expected = format!("a \"b\" $c; d\n5\nnamed\n{}\n{{title}}x", tree.display());
+        assert_eq!(run.ok().text(), expected);
+        assert_eq!(sandbox.trailer("named", "Worker"), "agent");
+    }
+
+    fn a_named_worker_is_resumed_its_own_way(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        sandbox.config(
+            "session-worker.agent.command",
+            "sh -c 'echo up > \"$FIFOS/up\"; exec sleep 1000'",
+        );
+        sandbox.config("session-worker.agent.resume", "echo resumed {id}");
+        sandbox.session("run -d --worker agent --id twice").ok();
+        sandbox.hear("up");
+        sandbox.session("suspend twice").ok();
+        sandbox.session("resume twice").ok();
+        sandbox.session("wait twice").ok();
+        sandbox.session("output twice").ok().prints("resumed twice");
+    }
+
+    fn a_named_worker_is_asked_to_stop_its_own_way(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        sandbox.fifo("never");
+        sandbox.config(
+            "session-worker.agent.command",
+            "sh -c 'trap \"echo interrupted; exit 0\" INT; trap \"\" TERM; echo up > \"$FIFOS/up\"; \
+             read x < \"$FIFOS/never\"'",
+        );
+        sandbox.config("session-worker.agent.suspendSignal", "INT");
+        sandbox.config("session-worker.agent.grace", "1h");
+        sandbox.session("run -d --worker agent --id polite").ok();
+        sandbox.hear("up");
+        sandbox.session("suspend polite").ok();
+        sandbox.session("output polite").ok().prints("interrupted");
+        sandbox.end("polite");
+    }
+}
