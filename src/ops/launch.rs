@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,13 @@ use crate::git::command::is_local_variable;
 use crate::git::snapshot::Unsaved;
 use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::store::Session;
-use crate::worker::{Detach, Lease, Ready, Signal, detach};
+use crate::worker::{Detach, Lease, Ready, Signal, detach, wait_free};
 
 /// The verb by which a supervisor is started.
 pub const SUPERVISE: &str = "supervise";
+
+/// How long the supervisor of a run that is over may take to go.
+const GOODBYE: Duration = Duration::from_secs(30);
 
 /// A session whose worker runs, or has run.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> 
     check(&session, kind)?;
     ws.prepare()?;
     let run_dir = ws.run_dir(id);
-    let guard = run_dir.guard(id)?;
+    let guard = guard_alone(&run_dir, id)?;
     let session = reconcile(ws, &guard, id)?;
     check(&session, kind)?;
     if kind == Kind::Resume && run_dir.run()?.is_some() && run_dir.is_supervised()? {
@@ -104,6 +108,20 @@ fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> 
     }
 }
 
+/// Takes the guard once the supervisor of a run that is over has gone; it needs the guard for its last look.
+fn guard_alone(run_dir: &RunDir, id: &SessionId) -> Result<Guard> {
+    loop {
+        let guard = run_dir.guard(id)?;
+        if run_dir.run()?.is_some() || !run_dir.is_supervised()? {
+            return Ok(guard);
+        }
+        drop(guard);
+        if !wait_free(&run_dir.supervisor_lock(), Some(GOODBYE))? {
+            return Err(Error::Busy(id.clone()));
+        }
+    }
+}
+
 /// Values for every variable that the specification names, from those kept here or else from the caller.
 fn variables(run_dir: &RunDir, spec: &Spec) -> Result<Variables> {
     let mut values = run_dir.variables()?;
@@ -132,7 +150,7 @@ fn hand_over(
         what: "the supervisor's locks".to_owned(),
         source: error,
     };
-    let lease = Lease::inheritable(&run_dir.supervisor_lock(), std::time::Duration::from_secs(5))?;
+    let lease = Lease::inheritable(&run_dir.supervisor_lock(), Duration::from_secs(5))?;
     let supervisor_lock = lease.ok_or_else(|| Error::Busy(session.id().clone()))?;
     let guard_copy = guard.lease.as_fd().try_clone_to_owned().map_err(io)?;
     run_dir.clear_run()?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
@@ -158,6 +160,10 @@ fn bring_down(
     } else {
         IntentKind::Terminate
     };
+    // A command that was killed may have sent the signals already, for the same end.
+    let begun = run_dir
+        .intent(&run.attempt, Timestamp::now())?
+        .is_some_and(|intent| matches!(intent.kind, IntentKind::Suspend | IntentKind::Terminate));
     let grace = stop.grace.or(spec.limits.grace).unwrap_or(GRACE);
     run_dir.write_intent(&intent(run, asked, stop.reason.clone(), grace))?;
     let stopped = crate::worker::stop(
@@ -172,7 +178,7 @@ fn bring_down(
         .worker
         .as_ref()
         .is_some_and(|worker| stopped.signalled.iter().any(|p| p.id == *worker));
-    Ok(run.phase == Phase::Executed && !signalled)
+    Ok(run.phase == Phase::Executed && !signalled && !begun)
 }
 
 fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> {
@@ -203,11 +209,27 @@ fn ended_before(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run, kin
         std::thread::sleep(Duration::from_millis(1));
     };
     let Some(exit) = exit else {
-        let end = End {
-            reason: Some("lost".to_owned()),
-            ..End::default()
+        let lost = Some("lost".to_owned());
+        return match kind {
+            // Nothing is alive, and a user wants it to end.
+            Kind::Terminate => {
+                let end = End {
+                    outcome: Some(Outcome::Stopped),
+                    reason: lost,
+                    ..End::default()
+                };
+                settle(ws, id, Kind::Terminate, &end)
+            }
+            _ => settle(
+                ws,
+                id,
+                Kind::Suspend,
+                &End {
+                    reason: lost,
+                    ..End::default()
+                },
+            ),
         };
-        return settle(ws, id, Kind::Suspend, &end);
     };
     let (_, truth) = decide(None, &exit);
     let session = settle(ws, id, Kind::Terminate, &truth)?;
