@@ -117,6 +117,19 @@ on_every_format! {
         )));
     }
 
+    fn setup_makes_git_show_and_keep_the_notes_only_when_asked(sandbox: &Sandbox) {
+        sandbox
+            .run_script("--id author", "echo x > x && git add x && git commit -q -m x")
+            .ok();
+        assert!(!sandbox.git("log session/author").contains("author\""));
+        sandbox.session("setup --notes").ok();
+        let shown = sandbox.git("log -1 session/author");
+        assert!(shown.contains("sessions") && shown.contains("author"), "{shown}");
+        sandbox.git("switch -q session/author");
+        sandbox.git("commit -q --amend -m again");
+        assert!(sandbox.git_agrees("notes --ref=sessions show HEAD"));
+    }
+
     fn the_repository_may_be_bare(sandbox: &Sandbox) {
         let bare = sandbox.root().join("bare.git");
         sandbox.git(&format!("clone -q --bare . \"{}\"", bare.display()));
