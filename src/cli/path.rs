@@ -24,7 +24,7 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
-        let Some(path) = worktree_of(&ws.run_dir(session.id()))? else {
+        let Some(path) = worktree_of(&ws, &ws.run_dir(session.id()))? else {
             let message = format!("session '{}' has no worktree here", session.id());
             return Err(Failure::refused("no-worktree", message));
         };

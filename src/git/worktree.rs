@@ -111,6 +111,22 @@ pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
     Ok(None)
 }
 
+/// Finds the linked worktree that is locked for exactly this reason.
+pub fn locked_as(repo: &Repo, reason: &str) -> Result<Option<Worktree>> {
+    let Ok(entries) = fs::read_dir(repo.common_dir().join("worktrees")) else {
+        return Ok(None);
+    };
+    for entry in entries.flatten() {
+        let says = |lock: Vec<u8>| lock.trim() == reason.as_bytes();
+        if fs::read(entry.path().join("locked")).is_ok_and(says)
+            && let Some(path) = path_of(&entry.path())
+        {
+            return read(repo, path, entry.path()).map(Some);
+        }
+    }
+    Ok(None)
+}
+
 fn read(repo: &Repo, path: PathBuf, git_dir: PathBuf) -> Result<Worktree> {
     let lock = fs::read(git_dir.join("locked"))
         .ok()

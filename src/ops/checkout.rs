@@ -81,6 +81,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
         made_branch,
         Files::Checkout,
     )?;
+    finished(&run_dir)?;
     Ok(Ready {
         path,
         unrestored: Vec::new(),
@@ -108,6 +109,7 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
         let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
         add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
+        finished(&run_dir)?;
         return Ok(Ready {
             path,
             unrestored: Vec::new(),
@@ -123,10 +125,13 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
     let restored = snapshot::restore(&ws.repo, work, &path, Some(&run_dir.state()));
     match restored {
-        Ok(restored) => Ok(Ready {
-            path,
-            unrestored: restored.unrestored,
-        }),
+        Ok(restored) => {
+            finished(&run_dir)?;
+            Ok(Ready {
+                path,
+                unrestored: restored.unrestored,
+            })
+        }
         Err(error) => {
             // What is only half there must not be taken for the session's work; all of it is in the snapshot.
             if let Some(half) = worktree::at(&ws.repo, &path)? {
@@ -162,22 +167,73 @@ fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result
     })
 }
 
-/// The recorded worktree, if it is there whole.
+/// The session's worktree, if it is there whole: where it was made, or where `git worktree move` has put it.
 pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
-    let Some(place) = run_dir.place()? else {
-        return Ok(None);
-    };
-    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
-    Ok(found.filter(|worktree| worktree.exists && worktree.head != Head::Unknown))
+    let is_there = |worktree: &Worktree| worktree.exists && worktree.head != Head::Unknown;
+    match run_dir.place()? {
+        Some(place) if !place.whole => return Ok(None),
+        Some(place) => {
+            let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?.filter(is_there);
+            if found.is_some() || place.parked {
+                return Ok(found);
+            }
+        }
+        None => {}
+    }
+    // The lock that it was made with tells whose it is.
+    let Some(id) = run_dir.id() else { return Ok(None) };
+    Ok(worktree::locked_as(&ws.repo, &reason(&id))?.filter(is_there))
 }
 
-/// What a start that was killed left of its plan; what is half made is removed.
+/// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
+pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
+    let place = run_dir.place()?;
+    if place
+        .as_ref()
+        .is_some_and(|place| Path::new(place.path.as_os_str()).exists())
+    {
+        return Ok(());
+    }
+    let Some(found) = standing(ws, run_dir)? else {
+        return Ok(());
+    };
+    let path = Arg::from(found.path.as_os_str().to_owned());
+    run_dir.write_place(&match place {
+        Some(place) => Place { path, ..place },
+        None => Place {
+            path,
+            made_branch: true,
+            whole: true,
+            parked: false,
+            noted: 0,
+        },
+    })
+}
+
+/// What a command that was killed left of its plan; what it had only begun is removed.
 fn begun_before(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
     let place = run_dir.place()?;
     if let Some(place) = &place {
-        worktree::clean_half_made(&ws.repo, Path::new(place.path.as_os_str()), &ws.trash())?;
+        let path = Path::new(place.path.as_os_str());
+        match place.whole {
+            true => worktree::clean_half_made(&ws.repo, path, &ws.trash())?,
+            // No worker was ever in it, and it was not there before.
+            false => {
+                if let Some(half) = worktree::at(&ws.repo, path)? {
+                    worktree::remove(&ws.repo, &half, &ws.trash())?;
+                }
+            }
+        }
     }
     Ok(place)
+}
+
+/// Notes that all that belongs into the worktree is there.
+fn finished(run_dir: &RunDir) -> Result<()> {
+    match run_dir.place()? {
+        Some(place) => run_dir.write_place(&Place { whole: true, ..place }),
+        None => Ok(()),
+    }
 }
 
 fn planned_path(ws: &Workspace, id: &SessionId, spec: &Spec) -> PathBuf {
@@ -215,6 +271,7 @@ fn add(
     let place = Place {
         path: Arg::from(path.as_os_str().to_owned()),
         made_branch,
+        whole: false,
         parked: false,
         noted: 0,
     };
@@ -238,7 +295,7 @@ fn add(
 
 /// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped.
 pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
-    let Some(place) = run_dir.place()? else {
+    let Some(place) = begun_before(ws, run_dir)? else {
         return Ok(());
     };
     if let Some(found) = standing(ws, run_dir)? {

@@ -20,7 +20,7 @@ pub fn exec(ws: &Workspace, session: &Session, command: &[OsString]) -> Result<i
         id: id.clone(),
         why: "it was removed, or never made".to_owned(),
     };
-    let dir = worktree_of(&ws.run_dir(id))?.ok_or_else(why)?;
+    let dir = worktree_of(ws, &ws.run_dir(id))?.ok_or_else(why)?;
     let set = [
         ("PWD", dir.clone().into_os_string()),
         ("GIT_SESSION_ID", id.as_str().into()),

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::checkout;
 use super::error::{Error, Result};
-use super::local::{Guard, Phase, Run, RunDir, Variables};
+use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
 use super::record::{check, load, spec};
-use super::recover::reconcile;
+use super::recover::{check_known, check_unless_stale, reconcile};
+use super::stop::{DAY, intent};
 use super::workspace::{Workspace, random_word};
 use crate::git::command::is_local_variable;
 use crate::git::snapshot::Unsaved;
@@ -62,14 +63,17 @@ pub fn resume(ws: &mut Workspace, id: &SessionId, program: OsString) -> Result<L
 fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> Result<Launched> {
     let session = load(ws, id)?;
     ws.check_owned(&session)?;
-    check(&session, kind)?;
+    check_unless_stale(ws, &session, kind)?;
     ws.prepare()?;
     let run_dir = ws.run_dir(id);
     let guard = guard_alone(&run_dir, id)?;
     let session = reconcile(ws, &guard, id)?;
     check(&session, kind)?;
-    if kind == Kind::Resume && run_dir.run()?.is_some() && run_dir.is_supervised()? {
-        return thaw(ws, &run_dir, &session);
+    if kind == Kind::Resume
+        && let Some(run) = run_dir.run()?
+        && run_dir.is_supervised()?
+    {
+        return thaw(ws, &run_dir, &run, &session);
     }
     let spec = spec(ws, &session)?;
     let variables = variables(&run_dir, &spec)?;
@@ -195,12 +199,22 @@ fn supervisor_environment() -> Vec<(OsString, OsString)> {
 }
 
 /// Lets the processes of a frozen session go on.
-fn thaw(ws: &Workspace, run_dir: &RunDir, session: &Session) -> Result<Launched> {
+fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Result<Launched> {
     let id = session.id();
-    let run = run_dir.run()?;
-    crate::worker::thaw(&run_dir.target(run.as_ref()))?;
-    let session = super::record::record(ws, id, Kind::Resume, |_| {})?;
-    nudge(run.as_ref());
+    let timeout = spec(ws, session)?.limits.timeout;
+    check_known(id, run)?;
+    // Should we be killed between the event and the thaw, whoever has the guard next lets them go on.
+    run_dir.write_intent(&intent(run, IntentKind::Pause, None, DAY))?;
+    nudge(Some(run));
+    let recorded = super::record::record(ws, id, Kind::Resume, |event| {
+        event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
+    });
+    if recorded.is_ok() {
+        crate::worker::thaw(&run_dir.target(Some(run)))?;
+    }
+    run_dir.clear_intent()?;
+    let session = recorded?;
+    nudge(Some(run));
     let worktree = checkout::standing(ws, run_dir)?
         .map(|found| found.path)
         .unwrap_or_default();

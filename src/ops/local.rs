@@ -95,6 +95,8 @@ pub struct Place {
     pub path: Arg,
     /// Whether the branch was made for the session, rather than found.
     pub made_branch: bool,
+    /// Whether all that belongs into it was put there; else a killed command had only begun.
+    pub whole: bool,
     /// Whether the session has ended and let it go.
     #[serde(default)]
     pub parked: bool,
@@ -122,6 +124,11 @@ impl RunDir {
     pub fn make(&self) -> Result<()> {
         make_private_dir(&self.path)?;
         make_private_dir(&self.state())
+    }
+
+    /// The session that it belongs to.
+    pub fn id(&self) -> Option<SessionId> {
+        self.path.file_name()?.to_str()?.parse().ok()
     }
 
     /// The directory itself.
@@ -163,11 +170,10 @@ impl RunDir {
             .ok_or_else(|| Error::Busy(id.clone()))
     }
 
-    /// Takes that right however long it takes.
-    pub fn guard_blocking(&self) -> Result<Guard> {
-        Ok(Guard {
-            lease: Lease::acquire_blocking(&self.path.join("op.lock"))?,
-        })
+    /// Takes that right if it can be had in that time.
+    pub fn guard_within(&self, patience: Duration) -> Result<Option<Guard>> {
+        let lease = Lease::acquire(&self.path.join("op.lock"), patience)?;
+        Ok(lease.map(|lease| Guard { lease }))
     }
 
     /// Whether somebody is changing the session right now.
@@ -258,6 +264,8 @@ impl RunDir {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let json = match fs::read(path) {
+        // A power cut leaves empty, or full of zeros, what had not reached the disk.
+        Ok(json) if json.iter().all(|byte| *byte == 0) => return Ok(None),
         Ok(json) => json,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),

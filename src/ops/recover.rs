@@ -5,14 +5,15 @@ use std::time::Duration;
 use gix::ObjectId;
 use jiff::Timestamp;
 
+use super::checkout::find_again;
 use super::error::{Error, Result};
 use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
-use super::record::{load, record, spec};
+use super::record::{check, load, record, spec};
 use super::settle::{End, finish, settle, still_alive};
-use super::workspace::Workspace;
+use super::workspace::{Workspace, host};
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
-use crate::store::Session;
-use crate::worker::{Ladder, Liveness, Signal, Unsure};
+use crate::store::{Session, names};
+use crate::worker::{Ladder, Liveness, Signal, Unsure, thaw};
 
 /// How long a worker may take to end when nothing else is said.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -27,9 +28,17 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
         return Ok(session);
     }
     let run_dir = ws.run_dir(id);
+    // Stock git would wait for such a lock, and nobody may write to this reference again.
+    ws.repo.refs().unlock_after_crash(&names::log(id));
+    let clone = ws.clone_id().unwrap_or_default();
+    ws.repo.refs().unlock_after_crash(&names::work(id, clone));
+    if session.event.summary.state != State::Pending {
+        find_again(ws, &run_dir)?;
+    }
     let Some(run) = run_dir.run()? else {
-        if session.event.summary.state == State::Running && !run_dir.is_supervised()? {
-            return without_record(ws, &session);
+        let summary = &session.event.summary;
+        if summary.state == State::Running || summary.frozen {
+            return without_record(ws, &session, &run_dir);
         }
         // The last step may have been recorded by a command that was killed before it had tidied up.
         let ended = session.event.summary.state == State::Terminated;
@@ -39,6 +48,9 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
         return Ok(session);
     };
     if run_dir.is_supervised()? {
+        if session.event.summary.state == State::Running {
+            release(&run_dir, &run)?;
+        }
         return Ok(session);
     }
     check_known(id, &run)?;
@@ -77,19 +89,41 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
     }
 }
 
-/// A session that runs by its log and of whose run nothing is known here: what has its mark is stopped.
-fn without_record(ws: &Workspace, session: &Session) -> Result<Session> {
-    let id = session.id();
-    let spec = spec(ws, session)?;
-    let stopped = crate::worker::stop(&ws.run_dir(id).target(None), ladder(&spec, None, false))?;
+/// The run record is gone, with it all knowledge of processes but the marker that they have.
+fn without_record(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Session> {
+    let (id, summary) = (session.id(), &session.event.summary);
+    if summary.host != host() {
+        return Err(Error::Unknown {
+            id: id.clone(),
+            why: format!("it was started on '{}', and its run record is gone", summary.host),
+        });
+    }
+    let stopped = crate::worker::stop(&run_dir.target(None), ladder(&spec(ws, session)?, None, false))?;
     if let Some(error) = still_alive(id, &stopped) {
         return Err(error);
     }
-    let end = End {
+    match summary.state {
+        State::Running => settle(ws, id, Kind::Suspend, &lost()),
+        _ => settle(ws, id, Kind::Checkpoint, &End::default()),
+    }
+}
+
+/// What is true of a run whose end nobody saw.
+pub fn lost() -> End {
+    End {
         reason: Some("lost".to_owned()),
         ..End::default()
-    };
-    settle(ws, id, Kind::Suspend, &end)
+    }
+}
+
+/// Lets processes go on that a command had stopped for a moment before it was killed: whoever has the guard is not it.
+pub fn release(run_dir: &RunDir, run: &Run) -> Result<()> {
+    let intent = run_dir.intent(&run.attempt, Timestamp::now())?;
+    if intent.is_some_and(|intent| matches!(intent.kind, IntentKind::Pause | IntentKind::Freeze)) {
+        thaw(&run_dir.target(Some(run)))?;
+        run_dir.clear_intent()?;
+    }
+    Ok(())
 }
 
 /// Records the end of a run that nobody supervises any more.
@@ -100,13 +134,7 @@ fn end(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run) -> Result<Se
             let (kind, end) = decide(intent.as_ref(), &exit);
             settle(ws, id, kind, &end)
         }
-        None => {
-            let end = End {
-                reason: Some("lost".to_owned()),
-                ..End::default()
-            };
-            settle(ws, id, Kind::Suspend, &end)
-        }
+        None => settle(ws, id, Kind::Suspend, &lost()),
     }
 }
 
@@ -194,6 +222,19 @@ pub fn check_known(id: &SessionId, run: &Run) -> Result<()> {
         }),
         Liveness::Alive | Liveness::Gone | Liveness::Unknown(Unsure::Unreadable) => Ok(()),
     }
+}
+
+/// Checks a step before anything is done for it, unless the log doesn't say any more what is true.
+pub fn check_unless_stale(ws: &Workspace, session: &Session, kind: Kind) -> Result<()> {
+    let refused = match check(session, kind) {
+        Ok(_) => return Ok(()),
+        Err(refused) => refused,
+    };
+    let run_dir = ws.run_dir(session.id());
+    if run_dir.run()?.is_some() && !run_dir.is_supervised()? {
+        return Ok(());
+    }
+    Err(refused)
 }
 
 /// Recovers one session if it is stale; tells whether anything was to be done.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::checkout::standing;
 use super::error::{Error, Result};
 use super::local::RunDir;
 use super::workspace::Workspace;
@@ -99,7 +100,7 @@ fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {
         .and_then(|name| name.to_str())
         .and_then(|name| name.parse().ok());
     for id in named.into_iter().chain(local_ids(ws)) {
-        if worktree_of(&ws.run_dir(&id))?.is_some_and(|place| place == wanted)
+        if worktree_of(ws, &ws.run_dir(&id))?.is_some_and(|place| place == wanted)
             && let Some(session) = ws.store().load(&id)?
         {
             return Ok(Some(session));
@@ -122,7 +123,12 @@ pub fn local_ids(ws: &Workspace) -> Vec<SessionId> {
 }
 
 /// Where a session's worktree is, if it is there.
-pub fn worktree_of(run_dir: &RunDir) -> Result<Option<PathBuf>> {
-    let place = run_dir.place()?;
-    Ok(place.and_then(|place| Path::new(place.path.as_os_str()).canonicalize().ok()))
+pub fn worktree_of(ws: &Workspace, run_dir: &RunDir) -> Result<Option<PathBuf>> {
+    let Some(place) = run_dir.place()? else {
+        return Ok(None);
+    };
+    match Path::new(place.path.as_os_str()).canonicalize() {
+        Ok(path) => Ok(Some(path)),
+        Err(_) => Ok(standing(ws, run_dir)?.and_then(|found| found.path.canonicalize().ok())),
+    }
 }

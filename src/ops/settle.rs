@@ -1,7 +1,5 @@
 //! Ends a run, or saves in its midst: snapshot, event, notes and parking, in that order.
 
-use std::path::Path;
-
 use gix::ObjectId;
 
 use super::changed::Changed;
@@ -41,7 +39,9 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
     let run_dir = ws.run_dir(id);
     let before = load(ws, id)?;
     super::record::check(&before, kind)?;
-    let saved = save(ws, &before, &run_dir, kind);
+    let living = end.frozen || (kind == Kind::Checkpoint && before.event.summary.state == State::Running);
+    let locks = if living { Locks::Keep } else { Locks::MoveAside };
+    let saved = save(ws, &before, &run_dir, kind, locks);
     let session = record(ws, id, kind, |event| {
         if kind.is_transition() {
             event.summary.outcome = end.outcome.clone();
@@ -75,6 +75,15 @@ pub fn finish(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()>
     }
 }
 
+/// What becomes of locks in the worktree's git directory.
+#[derive(Clone, Copy)]
+enum Locks {
+    /// The processes that took them go on later, and then want to find them.
+    Keep,
+    /// All processes that could have taken them are dead.
+    MoveAside,
+}
+
 /// What a look at the worktree gave.
 struct Saved {
     captured: Option<Captured>,
@@ -93,8 +102,8 @@ impl Saved {
 }
 
 /// Takes a snapshot and moves this clone's work ref to it.
-fn save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> Saved {
-    match try_save(ws, session, run_dir, kind) {
+fn save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Saved {
+    match try_save(ws, session, run_dir, kind, locks) {
         Ok(saved) => saved,
         Err(error) => Saved {
             captured: None,
@@ -103,12 +112,13 @@ fn save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> Save
     }
 }
 
-fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> Result<Saved> {
+fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Result<Saved> {
     let summary = &session.event.summary;
     let Some(found) = standing(ws, run_dir)? else {
         // A session that never had a worktree has nothing to save.
         let unsaved = match run_dir.place()? {
-            Some(place) if summary.state != State::Pending => {
+            // One that was only begun has nothing that is not saved.
+            Some(place) if place.whole && summary.state != State::Pending => {
                 vec![format!(
                     "what was in '{}' since the last snapshot: it is gone",
                     place.path
@@ -121,7 +131,9 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> 
             unsaved,
         });
     };
-    let stale = worktree::move_stale_locks(&found, &ws.trash())?;
+    if let Locks::MoveAside = locks {
+        worktree::move_stale_locks(&found, &ws.trash())?;
+    }
     let clone = ws.clone_id().unwrap_or_default();
     let name = names::work(&summary.id, clone);
     let own = match ws.repo.refs().get(&name)? {
@@ -151,16 +163,11 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind) -> 
     )?;
     move_work(ws, &name, own, captured.work)?;
     count_changes(ws, session, &captured)?;
-    let mut unsaved: Vec<String> = captured
+    let unsaved: Vec<String> = captured
         .unsaved
         .iter()
         .map(|what| format!("{}: {}", what.path, what.why))
         .collect();
-    unsaved.extend(
-        stale
-            .iter()
-            .map(|lock| format!("a dead process's lock was moved aside: {}", lock.display())),
-    );
     Ok(Saved {
         captured: Some(captured),
         unsaved,
@@ -216,7 +223,7 @@ fn note_commits(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<(
     let Some(place) = run_dir.place()? else {
         return Ok(());
     };
-    let Some(found) = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))? else {
+    let Some(found) = standing(ws, run_dir)? else {
         return Ok(());
     };
     let (commits, seen) = worktree::made_commits(&ws.repo, &found, place.noted)?;

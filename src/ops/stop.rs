@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
 use super::record::{check, load, spec};
-use super::recover::{GRACE, check_known, decide, ladder, reconcile, until};
+use super::recover::{GRACE, check_known, check_unless_stale, decide, ladder, lost, reconcile, until};
 use super::settle::{End, settle, still_alive};
 use super::workspace::Workspace;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
@@ -36,18 +36,25 @@ pub enum How {
     Freeze,
 }
 
+/// How long an intent stands that only ends with whoever has the guard.
+pub const DAY: Duration = Duration::from_secs(86_400);
 /// How long a supervisor whose session is settled may take to go.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Stops the worker, saves its work, and records that.
 pub fn suspend(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Session> {
-    let guard = ready(ws, id, Kind::Suspend)?;
-    end(ws, &guard, id, Kind::Suspend, stop)
+    match ready(ws, id, Kind::Suspend)? {
+        Ready::Now(guard) => end(ws, &guard, id, Kind::Suspend, stop),
+        Ready::Done(session) => Ok(*session),
+    }
 }
 
 /// Ends a session: its worker is stopped, its work saved, its worktree parked.
 pub fn terminate(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Session> {
-    let guard = ready(ws, id, Kind::Terminate)?;
+    let guard = match ready(ws, id, Kind::Terminate)? {
+        Ready::Now(guard) => guard,
+        Ready::Done(session) => return Ok(*session),
+    };
     let session = load(ws, id)?;
     match session.event.summary.state {
         State::Pending => {
@@ -64,7 +71,10 @@ pub fn terminate(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Sess
 
 /// Saves the work of a session, which goes on as it was.
 pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
-    let _guard = ready(ws, id, Kind::Checkpoint)?;
+    let _guard = match ready(ws, id, Kind::Checkpoint)? {
+        Ready::Now(guard) => guard,
+        Ready::Done(session) => return Ok(*session),
+    };
     let run_dir = ws.run_dir(id);
     let session = load(ws, id)?;
     let summary = &session.event.summary;
@@ -77,12 +87,7 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         _ => return settle(ws, id, Kind::Checkpoint, &saved),
     };
     let target = run_dir.target(Some(&run));
-    run_dir.write_intent(&intent(
-        &run,
-        IntentKind::Pause,
-        None,
-        Duration::from_secs(86_400),
-    ))?;
+    run_dir.write_intent(&intent(&run, IntentKind::Pause, None, DAY))?;
     let settled = freeze(&target).map_err(Error::from).and_then(|frozen| {
         if !frozen.moving.is_empty() {
             let what = "some of its processes can't be paused".to_owned();
@@ -96,16 +101,31 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
     settled
 }
 
+/// What is left to be done for a step.
+enum Ready {
+    Now(Guard),
+    /// A crash had brought the session to stand already, and that is recorded now.
+    Done(Box<Session>),
+}
+
 /// Takes the guard of a session for a step that is legal, after what happened before is recorded.
-fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<Guard> {
+fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<Ready> {
     let session = load(ws, id)?;
     ws.check_owned(&session)?;
-    check(&session, kind)?;
+    check_unless_stale(ws, &session, kind)?;
     ws.prepare()?;
     let guard = ws.run_dir(id).guard(id)?;
+    let before = load(ws, id)?;
     let session = reconcile(ws, &guard, id)?;
-    check(&session, kind)?;
-    Ok(guard)
+    let reached = match kind {
+        Kind::Suspend => State::Suspended,
+        Kind::Terminate => State::Terminated,
+        _ => return check(&session, kind).map(|_| Ready::Now(guard)),
+    };
+    if session.tip != before.tip && session.event.summary.state == reached {
+        return Ok(Ready::Done(Box::new(session)));
+    }
+    check(&session, kind).map(|_| Ready::Now(guard))
 }
 
 fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) -> Result<Session> {
@@ -182,8 +202,7 @@ fn bring_down(
 }
 
 fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> {
-    let day = Duration::from_secs(86_400);
-    run_dir.write_intent(&intent(run, IntentKind::Freeze, stop.reason.clone(), day))?;
+    run_dir.write_intent(&intent(run, IntentKind::Freeze, stop.reason.clone(), DAY))?;
     let target = run_dir.target(Some(run));
     let frozen = freeze(&target)?;
     if frozen.moving.is_empty() && run.worker.as_ref().is_some_and(|worker| worker.is_alive()) {
@@ -209,26 +228,14 @@ fn ended_before(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run, kin
         std::thread::sleep(Duration::from_millis(1));
     };
     let Some(exit) = exit else {
-        let lost = Some("lost".to_owned());
+        let session = settle(ws, id, Kind::Suspend, &lost())?;
+        let stopped = End {
+            outcome: Some(Outcome::Stopped),
+            ..End::default()
+        };
         return match kind {
-            // Nothing is alive, and a user wants it to end.
-            Kind::Terminate => {
-                let end = End {
-                    outcome: Some(Outcome::Stopped),
-                    reason: lost,
-                    ..End::default()
-                };
-                settle(ws, id, Kind::Terminate, &end)
-            }
-            _ => settle(
-                ws,
-                id,
-                Kind::Suspend,
-                &End {
-                    reason: lost,
-                    ..End::default()
-                },
-            ),
+            Kind::Terminate => settle(ws, id, kind, &stopped),
+            _ => Ok(session),
         };
     };
     let (_, truth) = decide(None, &exit);
@@ -264,7 +271,8 @@ fn alive(run_dir: &RunDir, id: &SessionId) -> Result<Run> {
     Ok(run)
 }
 
-fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Duration) -> Intent {
+/// What is asked of a run.
+pub fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Duration) -> Intent {
     Intent {
         attempt: run.attempt.clone(),
         kind,

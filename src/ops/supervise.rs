@@ -12,22 +12,24 @@ use super::error::{Error, Result};
 use super::launch::Report;
 use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir, STATE_DIR};
 use super::record::{load, record, spec};
-use super::recover::{GRACE, decide, ladder, until};
+use super::recover::{GRACE, decide, ladder, release, until};
 use super::settle::{End, settle, still_alive};
-use super::workspace::Workspace;
+use super::workspace::{Workspace, random_word};
 use crate::git::Durability;
 use crate::git::command::is_local_variable;
 use crate::session::{Arg, Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
 use crate::worker::{
-    self, End as Exited, Job, Lease, ProcessId, Reporter, SpawnError, Wake, Watch, become_subreaper, spawn,
-    thaw,
+    self, End as Exited, Job, Lease, ProcessId, Reporter, Signal, SpawnError, Wake, Watch, become_subreaper,
+    spawn,
 };
 
 /// The pause before the second attempt; it doubles with each further one.
 const BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// How long we wait for the guard before we look whether there is still a run to wait for.
+const TURN: Duration = Duration::from_millis(100);
 /// How long until what could not be killed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -111,6 +113,10 @@ struct Supervisor {
     complain: fn(&Error),
     /// When the present attempt's time is up.
     deadline: Option<Instant>,
+    /// The deadline that the log had when that was computed.
+    recorded: Option<Timestamp>,
+    /// We were asked to go by this: no further attempt is made.
+    leaving: Option<Signal>,
 }
 
 /// Whether the run goes on after something happened.
@@ -155,6 +161,8 @@ impl Supervisor {
             watch,
             complain: what.complain,
             deadline: None,
+            recorded: None,
+            leaving: None,
         })
     }
 
@@ -174,6 +182,12 @@ impl Supervisor {
     /// Starts an attempt and records it; the guard is held by us or by our launcher.
     fn begin(&mut self, kind: Kind, last: Option<&Outcome>) -> Result<Report> {
         self.run.tries += 1;
+        if kind == Kind::Restart {
+            // What the last attempt left must not be taken for the end of this one.
+            self.run.attempt = random_word(16)?;
+            self.run.phase = Phase::Launching;
+            self.run_dir.write_run(&self.run, self.ws.store().durability())?;
+        }
         let worker = match spawn(self.job(kind)?) {
             Ok(worker) => worker,
             Err(error) => return self.not_executed(kind, error),
@@ -191,11 +205,16 @@ impl Supervisor {
                     event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
                 })
             });
-        if let Err(error) = recorded {
-            // What can't be recorded as running must not run.
-            worker::stop(&self.target(), ladder(&self.spec, None, false))?;
-            self.run_dir.clear_run()?;
-            return Err(error);
+        match recorded {
+            Ok(session) => self.recorded = session.event.summary.deadline,
+            Err(error) => {
+                // What can't be recorded as running must not run.
+                worker::stop(&self.target(), ladder(&self.spec, None, false))?;
+                if kind != Kind::Restart {
+                    self.run_dir.clear_run()?;
+                }
+                return Err(error);
+            }
         }
         self.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(Report::Runs)
@@ -290,9 +309,8 @@ impl Supervisor {
             let wake = self.watch.wait(self.deadline).map_err(Error::io("cannot wait"))?;
             let mut next = match wake {
                 Wake::Exited(end) => self.ended(end)?,
-                Wake::Stopped => self.let_go_on()?,
-                Wake::Asked(signal) => self.shut_down(signal.name())?,
-                Wake::Nudged => self.look()?,
+                Wake::Asked(signal) => self.shut_down(signal)?,
+                Wake::Stopped | Wake::Nudged => self.look()?,
                 Wake::Deadline => self.time_out()?,
             };
             while let Next::Again(outcome) = next {
@@ -323,12 +341,42 @@ impl Supervisor {
                 return Ok(Next::GoOn);
             }
         }
-        let _guard = self.run_dir.guard_blocking()?;
-        let Some(session) = self.current()? else {
+        let Some((_guard, session)) = self.turn()? else {
             return Ok(Next::Over);
         };
         let intent = self.run_dir.intent(&self.run.attempt, exit.at)?;
+        let intent = intent.or_else(|| self.shutting_down(&exit));
         self.settle(&session, intent.as_ref(), &exit)
+    }
+
+    /// At a shutdown all processes are asked to end at the same time: a worker that was faster than we is no failure.
+    fn shutting_down(&self, exit: &Exit) -> Option<Intent> {
+        let Ok(outcome) = exit.outcome.parse::<Outcome>();
+        let signal = self
+            .leaving
+            .or(self.watch.asked())
+            .filter(|_| !outcome.is_success())?;
+        Some(Intent {
+            attempt: self.run.attempt.clone(),
+            kind: IntentKind::Suspend,
+            reason: Some(shutdown_reason(signal)),
+            until: exit.at,
+        })
+    }
+
+    /// The guard, and the session with it, once it is our turn; nothing if the run is over by then.
+    ///
+    /// Who launches the next run has the guard and waits for our lock. So what is over must be seen without the guard.
+    fn turn(&self) -> Result<Option<(Guard, Session)>> {
+        loop {
+            let is_ours = |run: Run| run.attempt == self.run.attempt;
+            if !self.run_dir.run()?.is_some_and(is_ours) {
+                return Ok(None);
+            }
+            if let Some(guard) = self.run_dir.guard_within(TURN)? {
+                return Ok(self.current()?.map(|session| (guard, session)));
+            }
+        }
     }
 
     /// Where orphans come to us, no child is left exactly when no descendant is.
@@ -376,6 +424,7 @@ impl Supervisor {
         if let Some(outcome) = &end.outcome
             && outcome.is_failure()
             && self.run.tries <= self.spec.limits.retries
+            && self.leaving.is_none()
         {
             self.run.phase = Phase::Waiting;
             self.run.worker = None;
@@ -395,7 +444,7 @@ impl Supervisor {
         loop {
             match self.watch.wait(Some(until)).map_err(Error::io("cannot wait"))? {
                 Wake::Deadline => break,
-                Wake::Asked(signal) => return self.shut_down(signal.name()),
+                Wake::Asked(signal) => return self.shut_down(signal),
                 Wake::Nudged => {
                     if let Next::Over = self.look()? {
                         return Ok(Next::Over);
@@ -404,10 +453,9 @@ impl Supervisor {
                 Wake::Exited(_) | Wake::Stopped => {}
             }
         }
-        let guard = self.run_dir.guard_blocking()?;
-        if self.current()?.is_none() {
+        let Some((guard, _)) = self.turn()? else {
             return Ok(Next::Over);
-        }
+        };
         let told = self.begin(Kind::Restart, Some(last))?;
         drop(guard);
         Ok(if matches!(told, Report::Runs) {
@@ -417,43 +465,27 @@ impl Supervisor {
         })
     }
 
-    /// Processes that a command had stopped for a moment go on, if that command is no more.
-    fn let_go_on(&mut self) -> Result<Next> {
-        let _guard = self.run_dir.guard_blocking()?;
-        let intent = self.run_dir.intent(&self.run.attempt, Timestamp::now())?;
-        let running = self
-            .current()?
-            .is_some_and(|session| session.event.summary.state == State::Running);
-        if running
-            && intent.is_some_and(|intent| matches!(intent.kind, IntentKind::Pause | IntentKind::Freeze))
-        {
-            thaw(&self.target())?;
-            self.run_dir.clear_intent()?;
-        }
-        Ok(Next::GoOn)
-    }
-
-    /// Somebody says that something changed.
+    /// The worker was stopped, or somebody says that something changed.
     fn look(&mut self) -> Result<Next> {
-        let _guard = self.run_dir.guard_blocking()?;
-        let Some(session) = self.current()? else {
+        let Some((_guard, session)) = self.turn()? else {
             return Ok(Next::Over);
         };
-        if session.event.summary.state == State::Running && self.deadline.is_none() {
+        if session.event.summary.state == State::Running {
+            release(&self.run_dir, &self.run)?;
+        }
+        if session.event.summary.deadline != self.recorded {
             // A session that was frozen gets its time anew, as with every resume.
-            self.deadline = self
-                .spec
-                .limits
-                .timeout
-                .and_then(|timeout| Instant::now().checked_add(timeout));
+            self.recorded = session.event.summary.deadline;
+            let timeout = self.recorded.and(self.spec.limits.timeout);
+            self.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         }
         Ok(Next::GoOn)
     }
 
     /// The system or a person ends the supervisor: the session is suspended, to be resumed after the reboot.
-    fn shut_down(&mut self, signal: &str) -> Result<Next> {
-        let reason = format!("its supervisor was ended by {signal}");
-        self.bring_down(IntentKind::Suspend, Some(reason))
+    fn shut_down(&mut self, signal: Signal) -> Result<Next> {
+        self.leaving = Some(signal);
+        self.bring_down(IntentKind::Suspend, Some(shutdown_reason(signal)))
     }
 
     fn time_out(&mut self) -> Result<Next> {
@@ -463,8 +495,7 @@ impl Supervisor {
 
     /// Ends the worker for a reason of our own, and records it.
     fn bring_down(&mut self, kind: IntentKind, reason: Option<String>) -> Result<Next> {
-        let guard = self.run_dir.guard_blocking()?;
-        let Some(session) = self.current()? else {
+        let Some((guard, session)) = self.turn()? else {
             return Ok(Next::Over);
         };
         if session.event.summary.state == State::Suspended && kind == IntentKind::Timeout {
@@ -507,10 +538,16 @@ impl Supervisor {
             match self.watch.wait(Some(until)).map_err(Error::io("cannot wait"))? {
                 Wake::Exited(end) => return Ok(Some(end)),
                 Wake::Deadline => return Ok(None),
-                Wake::Stopped | Wake::Asked(_) | Wake::Nudged => {}
+                // The run is being ended already; it only must not begin anew.
+                Wake::Asked(signal) => self.leaving = Some(signal),
+                Wake::Stopped | Wake::Nudged => {}
             }
         }
     }
+}
+
+fn shutdown_reason(signal: Signal) -> String {
+    format!("its supervisor was ended by {}", signal.name())
 }
 
 impl AsFd for Guard {

@@ -19,7 +19,8 @@ pub struct View {
     pub session: Session,
     /// This clone is the owner.
     pub here: bool,
-    /// Pending or running here, launched, and nobody supervises it any more; absent where that can't be.
+    /// Pending or running here, launched, and nobody supervises it any more; absent where that can't be, or can't be
+    /// told.
     pub stale: Option<bool>,
     /// Running elsewhere, past its deadline.
     pub overdue: bool,
@@ -146,8 +147,8 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
     }
     let summary = &view.session.event.summary;
     view.changed = summary.work.and_then(|work| Changed::known(ws, work));
-    if here && matches!(summary.state, State::Pending | State::Running) {
-        view.stale.get_or_insert(false);
+    if here && !is_local && matches!(summary.state, State::Pending | State::Running) {
+        view.stale = Some(summary.state == State::Running);
     }
     let late = summary.deadline.is_some_and(|deadline| deadline < now);
     view.overdue = !here && summary.state == State::Running && late;
@@ -161,7 +162,7 @@ fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
     }
     let run_dir = ws.run_dir(session.id());
     let Some(run) = run_dir.run()? else {
-        // Running without a record: the files of this clone were lost.
+        // Running without a record: the files of this clone were lost, and nobody will record its end.
         return Ok(Some(session.event.summary.state == State::Running));
     };
     if super::recover::check_known(session.id(), &run).is_err() {
@@ -171,7 +172,7 @@ fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
 }
 
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
-    view.worktree = worktree_of(&ws.run_dir(view.session.id()))?;
+    view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
     view.spec = ws.store().spec(&view.session).ok();
     Ok(())
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::ops::view::View;
-use crate::session::Event;
+use crate::session::{Event, State};
 
 /// Names with values, in the order they are shown; absent means not applicable, null means unknown.
 pub type Fields = Map<String, Value>;
@@ -21,8 +21,8 @@ pub fn session(view: &View) -> Fields {
     put("id", json!(summary.id.as_str()));
     put("state", json!(summary.state.word()));
     put("here", json!(view.here));
-    if let Some(stale) = view.stale {
-        put("stale", json!(stale));
+    if view.here && matches!(summary.state, State::Pending | State::Running) {
+        put("stale", json!(view.stale));
     }
     if !view.here {
         put("overdue", json!(view.overdue));

@@ -117,6 +117,12 @@ impl Watch {
         }
     }
 
+    /// Whether TERM, INT or HUP came and was not told yet; it still will be.
+    pub fn asked(&self) -> Option<Signal> {
+        let came = |asked: &&(Signal, Arc<AtomicBool>)| asked.1.load(Ordering::SeqCst);
+        self.asked.iter().find(came).map(|(signal, _)| *signal)
+    }
+
     /// Whether any child is left, ended ones that were not told yet included.
     pub fn has_children(&self) -> bool {
         use rustix::process::{WaitId, WaitIdOptions, waitid};

@@ -422,6 +422,14 @@ impl Drop for Lock {
     }
 }
 
+/// Removes the lock that a killed process of ours left on a reference.
+pub fn unlock_after_crash(common: &Path, name: &str) {
+    let lock = common.join(format!("{name}.lock"));
+    if lock.symlink_metadata().is_ok() {
+        clear_stale(common, &lock);
+    }
+}
+
 /// Removes a lock that a killed process of ours left; tells whether there is a reason to try again at once.
 fn clear_stale(common: &Path, lock: &Path) -> bool {
     let Ok(file) = File::open(lock) else { return true };

@@ -67,6 +67,15 @@ impl<'r> Refs<'r> {
         }
     }
 
+    /// Removes the lock that a killed process of ours left on a reference; any other lock stays.
+    pub fn unlock_after_crash(&self, name: &str) {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::unlock_after_crash(self.repo.common_dir(), name),
+            // The one lock there is git's own.
+            RefFormat::Reftable => {}
+        }
+    }
+
     /// Moves a reference, or removes it where `new` is none, if it is as expected.
     pub fn update(
         &self,
