@@ -1,0 +1,464 @@
+//! What is left when processes, records or directories go away at the wrong moment.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
+
+use crate::on_one_format;
+use crate::sandbox::{Sandbox, in_time, processes};
+
+/// Waits for something that only a look can tell.
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !holds() {
+        assert!(
+            start.elapsed() < crate::sandbox::LONG,
+            "it takes too long: {what}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// The letter by which the kernel tells what a process is doing.
+fn doing(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim().chars().next()
+}
+
+/// A worker's processes that are alive.
+fn marked(sandbox: &Sandbox) -> Vec<(i32, String)> {
+    processes::with_variable("GIT_SESSION_STATE_DIR", sandbox.root())
+}
+
+/// Ends the command and everything in its process group at once, as a machine that goes down does.
+fn kill_group(leader: i32) {
+    rustix::process::kill_process_group(Pid::from_raw(leader).unwrap(), Signal::KILL).unwrap();
+}
+
+fn edit_record(sandbox: &Sandbox, id: &str, change: impl Fn(&mut serde_json::Value)) {
+    let path = sandbox.run_dir(id).join("run.json");
+    let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    fs::write(path, serde_json::to_vec(&record).unwrap()).unwrap();
+}
+
+/// Lets checking out `slow.txt` hang, after saying so on the FIFO `checkout`, as long as the file `slow` is there.
+fn make_checkouts_slow(sandbox: &Sandbox) {
+    fs::write(sandbox.file(".gitattributes"), "slow.txt filter=slow\n").unwrap();
+    fs::write(sandbox.file("slow.txt"), "slow\n").unwrap();
+    sandbox.git("add .");
+    sandbox.git("commit -q -m 'a slow file'");
+    sandbox.fifo("checkout");
+    let flag = sandbox.root().join("slow");
+    fs::write(&flag, "").unwrap();
+    let script = format!(
+        "if test -e \"{0}\"; then echo hangs > \"$FIFOS/checkout\"; sleep 1000; fi; cat",
+        flag.display()
+    );
+    sandbox.config("filter.slow.smudge", &script);
+    sandbox.config("filter.slow.required", "true");
+}
+
+fn no_longer_slow(sandbox: &Sandbox) {
+    fs::remove_file(sandbox.root().join("slow")).unwrap();
+}
+
+on_one_format! {
+    fn an_attempt_that_nobody_saw_end_does_not_end_as_the_one_before(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        let script = "test -e tried || { touch tried; exit 3; }; echo $$ $PPID > \"$FIFOS/up\"; exec sleep 1000";
+        sandbox
+            .session_command("run -d --id twice --retries 1 -- sh -c")
+            .args([script])
+            .run()
+            .ok();
+        let pids: Vec<i32> = sandbox.hear("up").split(' ').map(|pid| pid.parse().unwrap()).collect();
+        wait_until("the restart is recorded", || sandbox.events("twice").len() == 3);
+        processes::kill_and_wait(pids[1]);
+        processes::kill_and_wait(pids[0]);
+        sandbox.session("recover twice").ok();
+        assert_eq!(sandbox.events("twice"), ["create", "start", "restart", "suspend"]);
+        assert_eq!(sandbox.trailer("twice", "Reason"), "lost");
+        assert_eq!(sandbox.trailer("twice", "Outcome"), "");
+        sandbox.end("twice");
+    }
+
+    fn a_worktree_that_was_only_begun_is_made_anew(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        sandbox.new_session("--id begun -- sh -c 'cat slow.txt code.txt'");
+        let starting = sandbox
+            .session_command("start begun")
+            .inner(|command| {
+                command.process_group(0);
+            })
+            .spawn();
+        assert_eq!(sandbox.hear("checkout"), "hangs");
+        kill_group(starting.pid());
+        starting.end();
+        no_longer_slow(sandbox);
+        assert_eq!(sandbox.state("begun"), "pending");
+        sandbox.session("start begun").ok();
+        sandbox.session("wait begun").exits(0);
+        sandbox.session("output begun").prints("slow\none\ntwo\nthree\n");
+    }
+
+    fn a_worktree_that_was_only_begun_goes_with_its_session(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        sandbox.new_session("--id begun -- true");
+        let starting = sandbox
+            .session_command("start begun")
+            .inner(|command| {
+                command.process_group(0);
+            })
+            .spawn();
+        assert_eq!(sandbox.hear("checkout"), "hangs");
+        kill_group(starting.pid());
+        starting.end();
+        sandbox.session("terminate begun").ok();
+        assert_eq!(sandbox.trailer("begun", "Outcome"), "cancelled");
+        assert_eq!(sandbox.trailer("begun", "Unsaved"), "");
+        assert!(!sandbox.worktree("begun").exists());
+        assert!(!sandbox.git("worktree list").contains("begun"));
+        sandbox.git("branch -D session/begun");
+    }
+
+    fn work_that_was_only_begun_to_be_put_back_is_put_back_whole(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id back");
+        sandbox.order(&held, "echo new > new.txt; echo changed > code.txt");
+        sandbox.session("suspend back").ok();
+        // Where a killed resume stood: the worktree is registered, and nothing is in it yet.
+        let worktree = sandbox.worktree("back");
+        for entry in fs::read_dir(&worktree).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != ".git" {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let record = sandbox.run_dir("back").join("worktree.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains("\"whole\":true"), "{text}");
+        fs::write(&record, text.replace("\"whole\":true", "\"whole\":false")).unwrap();
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q new new.txt && grep -q changed code.txt && test -e README");
+        sandbox.let_end(&held, 0);
+        assert_eq!(sandbox.trailer("back", "Unsaved"), "");
+    }
+
+    fn a_lock_of_a_worker_that_goes_on_is_left_where_it_is(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id locking");
+        sandbox.order(&held, "echo x > new.txt; touch \"$(git rev-parse --git-path index.lock)\"");
+        sandbox.session("checkpoint locking").ok();
+        assert_eq!(sandbox.saved("locking", "new.txt"), "x");
+        sandbox.order(&held, "test -e \"$(git rev-parse --git-path index.lock)\"");
+        sandbox.session("suspend locking").ok();
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "git add new.txt && git commit -q -m work");
+        sandbox.let_end(&held, 0);
+        assert_eq!(sandbox.trailer("locking", "Unsaved"), "");
+    }
+
+    fn a_worktree_that_was_moved_is_found_again(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id moved");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend moved").ok();
+        let there = sandbox.root().join("elsewhere");
+        let here = sandbox.worktree("moved");
+        sandbox.command("git").args(["worktree", "move", "--force", "--force"]).args([&here, &there]).run().ok();
+        let path = sandbox.session("path moved");
+        assert_eq!(Path::new(&path.text()), there);
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "pwd > where.txt; echo y > new.txt");
+        assert!(there.join("where.txt").exists());
+        sandbox.session("terminate moved").ok();
+        assert_eq!(sandbox.trailer("moved", "Unsaved"), "");
+        assert_eq!(sandbox.saved("moved", "new.txt"), "y");
+        sandbox.git("branch -D session/moved");
+    }
+
+    fn a_session_whose_local_files_are_gone_is_stopped_and_saved(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id robbed");
+        sandbox.order(&held, "echo x > new.txt; setsid sleep 1000 & :");
+        fs::remove_dir_all(sandbox.run_dir("robbed")).unwrap();
+        assert_eq!(sandbox.show("robbed")["stale"], true);
+        sandbox.session("suspend robbed").ok();
+        assert_eq!(marked(sandbox), []);
+        assert_eq!(sandbox.trailer("robbed", "Reason"), "lost");
+        assert_eq!(sandbox.saved("robbed", "new.txt"), "x");
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q x new.txt");
+        sandbox.let_end(&held, 0);
+        sandbox.git("branch -D session/robbed");
+    }
+
+    fn a_checkpoint_that_is_killed_in_its_pause_lets_the_worker_go_on(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id paused");
+        sandbox.order(&held, "for n in 0 1 2 3 4 5 6 7 8 9; do head -c 3000000 /dev/urandom > big$n; done");
+        sandbox.order(&held, "sleep 1000 & echo $! > \"$GIT_SESSION_STATE_DIR/child\"");
+        let child = fs::read_to_string(sandbox.run_dir("paused").join("state/child")).unwrap();
+        let child: i32 = child.trim().parse().unwrap();
+        let checkpoint = sandbox.session_command("checkpoint paused").spawn();
+        wait_until("the worker is paused", || doing(held.pid) == Some('T'));
+        processes::signal(checkpoint.pid(), Signal::KILL);
+        checkpoint.end();
+        wait_until("the worker goes on", || doing(held.pid) != Some('T') && doing(child) != Some('T'));
+        sandbox.order(&held, "true");
+        sandbox.session("checkpoint paused").ok();
+        sandbox.order(&held, "true");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn a_freeze_that_is_killed_leaves_nothing_stopped_in_a_running_session(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id chilled");
+        sandbox.order(&held, "for n in 0 1 2 3 4 5 6 7 8 9; do head -c 3000000 /dev/urandom > big$n; done");
+        let freezing = sandbox.session_command("suspend --freeze chilled").spawn();
+        wait_until("the worker is stopped", || doing(held.pid) == Some('T'));
+        processes::signal(freezing.pid(), Signal::KILL);
+        freezing.end();
+        if sandbox.state("chilled") == "suspended" {
+            sandbox.session("resume chilled").ok();
+        }
+        wait_until("the worker goes on", || doing(held.pid) != Some('T'));
+        sandbox.order(&held, "true");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn a_frozen_worker_that_is_killed_leaves_a_session_to_be_resumed(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id ice");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend --freeze ice").ok();
+        assert_eq!(sandbox.show("ice")["frozen"], true);
+        let gone = processes::on_end(held.supervisor);
+        sandbox.kill_worker(&held);
+        gone();
+        assert_eq!(sandbox.show("ice")["frozen"], false);
+        assert_eq!(sandbox.events("ice"), ["create", "start", "suspend", "checkpoint"]);
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q x new.txt");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn a_frozen_session_that_lost_its_supervisor_is_resumed_without_its_processes(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id ice");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend --freeze ice").ok();
+        let before = held.pid;
+        sandbox.kill_supervisor(&held);
+        sandbox.resume(&mut held);
+        assert!(!processes::is_alive(before));
+        assert_eq!(sandbox.events("ice"), ["create", "start", "suspend", "checkpoint", "resume"]);
+        sandbox.let_end(&held, 0);
+    }
+
+    fn time_that_a_session_is_frozen_does_not_count(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id timed --timeout 2s --grace 1s");
+        sandbox.session("suspend --freeze timed").ok();
+        assert_eq!(sandbox.trailer("timed", "Deadline"), "");
+        // Longer than the frozen session would have had.
+        sandbox.session("run --timeout 3s --grace 0s -- sleep 1000").exits(124);
+        assert_eq!(sandbox.state("timed"), "suspended");
+        sandbox.session("resume timed").ok();
+        assert_ne!(sandbox.trailer("timed", "Deadline"), "");
+        sandbox.order(&held, "true");
+        sandbox.session("wait timed").exits(124);
+        assert_eq!(sandbox.trailer("timed", "Outcome"), "timeout");
+    }
+
+    fn a_shutdown_suspends_also_where_the_worker_is_asked_at_the_same_time(sandbox: &Sandbox) {
+        for number in 0..5 {
+            let mut held = sandbox.hold(&format!("--id down-{number}"));
+            let gone = processes::on_end(held.supervisor);
+            processes::signal(held.supervisor, Signal::TERM);
+            processes::signal(held.pid, Signal::TERM);
+            gone();
+            let id = held.id.clone();
+            assert_eq!(sandbox.events(&id), ["create", "start", "suspend"]);
+            sandbox.resume(&mut held);
+            sandbox.let_end(&held, 0);
+        }
+    }
+
+    fn what_runs_where_we_can_not_look_is_left_alone(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id far");
+        let run = sandbox.run_dir("far").join("run.json");
+        let record = fs::read(&run).unwrap();
+        processes::kill_and_wait(held.supervisor);
+        for (field, value) in [("host", "another".into()), ("pid_namespace", 1.into())] {
+            edit_record(sandbox, "far", |record| {
+                for who in ["supervisor", "worker", "launcher"] {
+                    let mut value: serde_json::Value = serde_json::Value::clone(&value);
+                    std::mem::swap(&mut record[who][field], &mut value);
+                }
+            });
+            let tip = sandbox.tip("far");
+            for line in ["suspend far", "terminate far", "recover far", "checkpoint far"] {
+                sandbox.session(line).fails(1);
+            }
+            assert_eq!(sandbox.show("far").get("stale"), Some(&serde_json::Value::Null));
+            assert_eq!(sandbox.tip("far"), tip);
+            assert!(processes::is_alive(held.pid));
+            fs::write(&run, &record).unwrap();
+        }
+        sandbox.end("far");
+        assert!(!processes::is_alive(held.pid));
+    }
+
+    fn a_reboot_leaves_a_session_to_be_resumed(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id booted");
+        sandbox.order(&held, "echo x > new.txt");
+        processes::kill_and_wait(held.supervisor);
+        processes::kill_and_wait(held.pid);
+        edit_record(sandbox, "booted", |record| {
+            for who in ["supervisor", "worker", "launcher"] {
+                record[who]["boot_id"] = "before".into();
+                // Whoever has the number now is not it.
+                record[who]["pid"] = std::process::id().into();
+            }
+        });
+        assert_eq!(sandbox.show("booted")["stale"], true);
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q x new.txt");
+        sandbox.let_end(&held, 0);
+        assert_eq!(sandbox.events("booted"), ["create", "start", "suspend", "resume", "terminate"]);
+    }
+
+    fn an_exit_that_was_written_down_is_what_is_recorded(sandbox: &Sandbox) {
+        // The supervisor gets as far as the exit record and no further: somebody else has the session.
+        let held = sandbox.hold("--id seen");
+        let lock = fs::File::open(sandbox.run_dir("seen").join("op.lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let exit = sandbox.run_dir("seen").join("exit.json");
+        sandbox.tell("on0", "exit 7");
+        wait_until("the exit is written down", || exit.exists());
+        assert_eq!(sandbox.show("seen")["stale"], false);
+        sandbox.kill_supervisor(&held);
+        drop(lock);
+        assert_eq!(sandbox.show("seen")["stale"], true);
+        sandbox.session("terminate seen").ok();
+        assert_eq!(sandbox.trailer("seen", "Outcome"), "exit:7");
+        sandbox.session("wait seen").exits(7);
+    }
+
+    fn whatever_a_worker_leaves_behind_is_stopped_before_the_session_has_ended(sandbox: &Sandbox) {
+        let scripts = [
+            "(setsid sh -c 'sleep 1000 & sleep 1000' &) ; true",
+            "(setsid env -u GIT_SESSION_STATE_DIR sleep 1000 &) ; true",
+            "trap '' TERM; (trap '' TERM; while :; do sleep 1000; done) & :",
+            "for n in 1 2 3; do (while :; do (sleep 0.01 &); done) & done; :",
+        ];
+        for script in scripts {
+            let run = sandbox.run_script("--grace 1s", script);
+            run.exits(0);
+            assert_eq!(marked(sandbox), [], "{script}");
+        }
+    }
+
+    fn an_unsupervised_worker_with_a_family_is_stopped_by_the_next_command(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id orphan --grace 1s");
+        sandbox.order(&held, "trap '' TERM; (setsid sh -c 'sleep 1000 & sleep 1000' &) ; true");
+        sandbox.kill_supervisor(&held);
+        assert_eq!(sandbox.show("orphan")["stale"], true);
+        assert_eq!(sandbox.state("orphan"), "running");
+        sandbox.session("suspend orphan").ok();
+        assert_eq!(marked(sandbox), []);
+        assert_eq!(sandbox.events("orphan"), ["create", "start", "suspend"]);
+        sandbox.end("orphan");
+    }
+
+    fn a_branch_that_was_deleted_is_made_again(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id bare");
+        sandbox.order(&held, "echo x > new.txt; git add new.txt; git commit -q -m x");
+        sandbox.git("update-ref -d refs/heads/session/bare");
+        sandbox.session("suspend bare").ok();
+        sandbox.resume(&mut held);
+        sandbox.let_end(&held, 0);
+        assert_eq!(sandbox.saved("bare", "new.txt"), "x");
+    }
+
+    fn a_session_can_be_ended_while_it_waits_for_its_next_attempt(sandbox: &Sandbox) {
+        for (verb, state) in [("suspend", "suspended"), ("terminate", "terminated")] {
+            let id = format!("backoff-{verb}");
+            sandbox
+                .session_command(&format!("run -d --id {id} --retries 10 -- sh -c"))
+                .args(["exit 3"])
+                .run()
+                .ok();
+            let record = sandbox.run_dir(&id).join("run.json");
+            wait_until("it waits", || {
+                fs::read_to_string(&record).is_ok_and(|text| text.contains("\"waiting\""))
+            });
+            sandbox.session(&format!("{verb} {id}")).ok();
+            assert_eq!(sandbox.state(&id), state);
+            crate::sandbox::wait_unlocked(&sandbox.run_dir(&id).join("supervisor.lock"));
+            assert_eq!(sandbox.state(&id), state);
+            if state == "suspended" {
+                sandbox.end(&id);
+            }
+        }
+    }
+
+    fn a_full_disk_loses_nothing(sandbox: &Sandbox) {
+        let small = sandbox.root().join("small");
+        fs::create_dir(&small).unwrap();
+        let mounted = sandbox
+            .command("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+            .args([&small])
+            .run();
+        if mounted.code != 0 {
+            eprintln!("skipped: a small file system can't be mounted: {}", mounted.stderr.trim());
+            return;
+        }
+        let repo = small.join("repo");
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| full_disk(sandbox, &repo)));
+        processes::kill_all("GIT_SESSION_STATE_DIR", sandbox.root());
+        in_time("unmounting", move || {
+            while !std::process::Command::new("umount").arg(&small).status().unwrap().success() {}
+        });
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn full_disk(sandbox: &Sandbox, repo: &Path) {
+    fs::create_dir(repo).unwrap();
+    sandbox.git_in(repo, "init -q -b main .");
+    sandbox.git_in(repo, "commit -q --allow-empty -m first");
+    let run = |line: &str| sandbox.session_command(line).within(repo).run();
+    let fill = || {
+        // To the last byte: what is left of a block would do for a small file.
+        let mut full = fs::File::create(repo.join("../fill")).unwrap();
+        while std::io::Write::write_all(&mut full, &[0; 512]).is_ok() {}
+    };
+    let free = || fs::remove_file(repo.join("../fill")).unwrap();
+    let state = |id: &str| run(&format!("show {id} --json")).json()["session"]["state"].clone();
+
+    run("new --id early -- true").ok();
+    run("run -d --id late -- sleep 1000").ok();
+    fs::write(repo.join("../repo.sessions/late/new.txt"), "x").unwrap();
+    fill();
+    for line in ["new --id none -- true", "note early -m text", "start early"] {
+        let run = run(line);
+        assert!([1, 128].contains(&run.code), "{run}");
+        assert!(!run.stderr.contains("panicked"), "{run}");
+    }
+    run("list").ok();
+    for line in ["suspend late", "terminate late"] {
+        let run = run(line);
+        assert!(!run.stderr.contains("panicked"), "{run}");
+        assert_ne!(run.code, 0, "{run}");
+    }
+    free();
+    run("recover --all").ok();
+    run("start early").ok();
+    run("wait early").exits(0);
+    let late = state("late");
+    if late == "suspended" {
+        run("resume late").ok();
+    }
+    assert!(repo.join("../repo.sessions/late/new.txt").exists());
+    run("terminate late").ok();
+    sandbox.git_in(repo, "fsck --strict");
+}
