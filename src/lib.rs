@@ -45,8 +45,8 @@
 //! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds; ignored files go only when that is asked for |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
-//! | `ops/checkout.rs`, by `git/worktree.rs` | what a killed `git worktree add` left: no HEAD, or no directory | nothing had run in it |
-//! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash and named; nothing of the session is alive |
+//! | `ops/checkout.rs`, by `git/worktree.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it; what is put back stays in its snapshot; it is moved to the trash |
+//! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |
 //! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
