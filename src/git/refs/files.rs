@@ -137,6 +137,14 @@ impl Packed {
         found
     }
 
+    /// Whether a reference stands in the way of a new one: below its name, or where it needs a directory.
+    fn bars(&self, name: &str) -> bool {
+        let mut below = false;
+        self.each(&format!("{name}/"), |_| below = true);
+        let mut above = name.match_indices('/').map(|(at, _)| &name[..at]);
+        below || above.any(|parent| self.find(parent).is_some())
+    }
+
     /// Hands on every reference whose name begins with `prefix`, in the file's order.
     fn each(&self, prefix: &str, mut act: impl FnMut(Reference)) {
         let prefix = prefix.as_bytes();
@@ -232,7 +240,13 @@ pub fn update(
         }));
     }
     match new {
-        Some(new) => write(common, &path, name, new, lock.directories, durability)?,
+        Some(new) => {
+            if actual.is_none() && (path.is_dir() && !remove_empty_dirs(&path) || packed(common)?.bars(name))
+            {
+                return Err(Error::RefConflict(name.to_owned()));
+            }
+            write(common, &path, new, lock.directories, durability)?;
+        }
         None => remove(common, &path, name, durability)?,
     }
     Ok(Outcome::Done)
@@ -241,7 +255,6 @@ pub fn update(
 fn write(
     common: &Path,
     path: &Path,
-    name: &str,
     new: ObjectId,
     directories: Directories,
     durability: Durability,
@@ -252,9 +265,9 @@ fn write(
     if durability == Durability::Durable {
         temp.as_file().sync_all().map_err(io())?;
     }
-    // Empty directories are left behind by references below that were packed or removed.
-    if path.is_dir() && !remove_empty_dirs(path) {
-        return Err(Error::RefConflict(name.to_owned()));
+    if path.is_dir() {
+        // Empty directories are left behind by references below that were packed or removed.
+        remove_empty_dirs(path);
     }
     temp.persist(path).map_err(|error| io()(error.error))?;
     sync_dirs(common, path, directories, durability)
@@ -286,7 +299,8 @@ fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Res
         sync_dirs(common, &packed_path, Directories::Old, durability)?;
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
+        // A packed one may have an empty directory in its loose place.
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
             Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
         }
         _ => sync_dirs(common, path, Directories::Old, durability),

@@ -1,0 +1,436 @@
+//! References: compare-and-swap beside stock git, in both formats.
+
+use std::{fs, path::Path, process::Stdio, thread, time::Duration};
+
+use git_session::git::{
+    Durability::{Durable, Relaxed},
+    Error, RefFormat, Repo, objects,
+    refs::{Expected, Outcome, Target},
+};
+use gix::ObjectId;
+
+use crate::git_repo::{
+    Numbers, Sandbox, again, beside, files, formats, git, git_command, given, kill_after, oid, point, put,
+    run, signature, text, until_heard,
+};
+
+const NAME: &str = "refs/things/a";
+
+#[test]
+fn a_reference_moves_only_from_where_it_is_expected() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let refs = repo.refs();
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        let update = |new, expected| refs.update(NAME, new, expected, Durable).unwrap();
+        assert_eq!(refs.get(NAME).unwrap(), None);
+        assert_eq!(update(Some(two), Expected::At(one)), Outcome::Moved(None));
+        assert_eq!(update(Some(one), Expected::Absent), Outcome::Done);
+        assert_eq!(refs.get(NAME).unwrap(), Some(Target::Object(one)));
+        assert_eq!(update(Some(two), Expected::Absent), Outcome::Moved(Some(one)));
+        assert_eq!(update(Some(two), Expected::At(two)), Outcome::Moved(Some(one)));
+        assert_eq!(update(Some(two), Expected::At(one)), Outcome::Done);
+        assert_eq!(sandbox.git(["rev-parse", NAME]), two.to_string());
+        assert_eq!(update(None, Expected::At(one)), Outcome::Moved(Some(two)));
+        assert_eq!(update(None, Expected::At(two)), Outcome::Done);
+        assert_eq!(refs.get(NAME).unwrap(), None);
+        assert_eq!(update(None, Expected::At(two)), Outcome::Moved(None));
+        assert_eq!(sandbox.git(["for-each-ref", "refs/things"]), "");
+        // Packed, and with one of a name that begins alike.
+        for name in [NAME, "refs/things/a-b", "refs/things/ab"] {
+            point(&repo, name, one);
+        }
+        sandbox.git(["pack-refs", "--all"]);
+        assert_eq!(refs.get(NAME).unwrap(), Some(Target::Object(one)));
+        assert_eq!(update(Some(two), Expected::At(one)), Outcome::Done);
+        assert_eq!(update(None, Expected::At(two)), Outcome::Done);
+        assert_eq!(refs.get(NAME).unwrap(), None, "the packed one doesn't come back");
+        let names: Vec<_> = refs
+            .list("refs/things/")
+            .unwrap()
+            .into_iter()
+            .map(|r| r.name)
+            .collect();
+        assert_eq!(names, ["refs/things/a-b", "refs/things/ab"]);
+        sandbox.assert_sound();
+    });
+}
+
+#[test]
+fn a_list_has_loose_and_packed_references_in_the_order_of_git() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        let names = ["b", "a/b", "a.b", "a-c", "a/b2", "ab", "c/d/e"];
+        for name in names {
+            point(&repo, &format!("refs/things/{name}"), one);
+        }
+        point(&repo, "refs/thingsx/y", one);
+        sandbox.git(["tag", "-a", "-m", "a tag", "tag"]);
+        sandbox.git(["pack-refs", "--all"]);
+        for name in ["b", "a/b", "aa"] {
+            point(&repo, &format!("refs/things/{name}"), two);
+        }
+        for prefix in ["refs/", "refs/things/", "refs/things/a/", "refs/none/"] {
+            let list = repo.refs().list(prefix).unwrap().into_iter();
+            let list: Vec<String> = list
+                .map(|found| match found.target {
+                    Target::Object(oid) => format!("{oid} {}", found.name),
+                    other => format!("{other:?}"),
+                })
+                .collect();
+            let format = "--format=%(objectname) %(refname)";
+            assert_eq!(list.join("\n"), sandbox.git(["for-each-ref", format, prefix]));
+        }
+    });
+}
+
+#[test]
+fn parallel_appends_lose_none_while_references_are_packed() {
+    formats(|sandbox| {
+        const THREADS: usize = 8;
+        // Each of them costs several children where git alone knows the format.
+        let appends = if sandbox.format.refs == "files" { 50 } else { 6 };
+        point(&sandbox.repo(), NAME, sandbox.head());
+        let pack = || {
+            // It loses against others at times; that is its own business.
+            run(git_command(&sandbox.root()).args(["pack-refs", "--all"]));
+        };
+        beside(pack, || {
+            thread::scope(|scope| {
+                for thread in 0..THREADS {
+                    scope.spawn(move || {
+                        let repo = sandbox.repo();
+                        for number in 0..appends {
+                            append(&repo, &format!("{thread} {number}"));
+                        }
+                    });
+                }
+            });
+        });
+        let count = sandbox.git(["rev-list", "--count", &format!("HEAD..{NAME}")]);
+        assert_eq!(count, (THREADS * appends).to_string());
+        let left = fs::read_dir(sandbox.git_dir()).unwrap().flatten();
+        let left: Vec<_> = left
+            .map(|entry| entry.file_name())
+            .filter(|name| name.to_string_lossy().starts_with("tmp_"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// Adds a commit to the reference, however often others come first.
+fn append(repo: &Repo, message: &str) {
+    loop {
+        let Some(Target::Object(tip)) = repo.refs().get(NAME).unwrap() else {
+            panic!("it is gone");
+        };
+        let tree = objects::tree_of(repo, tip).unwrap();
+        let commit = objects::commit(tree, &[tip], &signature(), &signature(), message.as_bytes());
+        let id = objects::id_of(repo, &commit).unwrap();
+        objects::write_loose(repo, &[commit], Relaxed).unwrap();
+        match repo
+            .refs()
+            .update(NAME, Some(id), Expected::At(tip), Relaxed)
+            .unwrap()
+        {
+            Outcome::Done => return,
+            Outcome::Moved(now) => assert!(now.is_some(), "it was there all the time"),
+        }
+    }
+}
+
+#[test]
+#[ignore = "is run, and killed, by another test"]
+fn updates_without_end() {
+    let Some(dir) = given() else { return };
+    let repo = Repo::open(&dir).unwrap();
+    let created = "refs/things/made";
+    let (one, two) = ends(&dir);
+    println!("ready");
+    loop {
+        flip(&repo, one, two);
+        // The one before was killed anywhere, so it is there or not.
+        let (new, expected) = match repo.refs().get(created).unwrap() {
+            Some(Target::Object(at)) => (None, Expected::At(at)),
+            _ => (Some(one), Expected::Absent),
+        };
+        let _: Outcome = repo.refs().update(created, new, expected, Durable).unwrap();
+    }
+}
+
+fn ends(dir: &Path) -> (ObjectId, ObjectId) {
+    (
+        oid(&git(dir, ["rev-parse", "HEAD"])),
+        oid(&git(dir, ["rev-parse", "refs/other/two"])),
+    )
+}
+
+/// Moves the reference to the other end; a git that a killed process had started may come first, once.
+fn flip(repo: &Repo, one: ObjectId, two: ObjectId) {
+    for _ in 0..2 {
+        let Some(Target::Object(at)) = repo.refs().get(NAME).unwrap() else {
+            panic!("it is gone");
+        };
+        let to = if at == one { two } else { one };
+        let outcome = repo.refs().update(NAME, Some(to), Expected::At(at), Durable);
+        match outcome.unwrap() {
+            Outcome::Done => return,
+            Outcome::Moved(_) => assert_eq!(repo.ref_format(), RefFormat::Reftable),
+        }
+    }
+    panic!("it moves by itself");
+}
+
+#[test]
+fn an_updater_killed_at_any_moment_leaves_nothing_in_the_way() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        point(&repo, NAME, one);
+        point(&repo, "refs/other/two", sandbox.loose_commit("two"));
+        sandbox.git(["pack-refs", "--all"]);
+        let (one, two) = ends(&sandbox.root());
+        let mut numbers = Numbers(0x5eed + one.as_slice().len() as u64);
+        let kills = if sandbox.format.refs == "files" { 50 } else { 10 };
+        for _ in 0..kills {
+            let mut command = again(module_path!(), "updates_without_end", &sandbox.root());
+            command.stderr(Stdio::null());
+            let mut child = until_heard(command);
+            kill_after(&mut child, Duration::from_micros(numbers.below(8_000)));
+            flip(&repo, one, two);
+            flip(&repo, one, two);
+        }
+        // Stock git finds nothing in its way either.
+        flip(&repo, one, two);
+        sandbox.git(["update-ref", NAME, &two.to_string()]);
+        sandbox.assert_sound();
+    });
+}
+
+#[test]
+fn a_lock_of_another_program_is_respected_and_named() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        point(&repo, NAME, one);
+        let lock = sandbox.git_dir().join(format!("{NAME}.lock"));
+        fs::write(&lock, "").unwrap();
+        let error = repo
+            .refs()
+            .update(NAME, None, Expected::At(one), Relaxed)
+            .unwrap_err();
+        let Error::Locked { name, path } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (name.as_str(), path.canonicalize().unwrap()),
+            (NAME, lock.canonicalize().unwrap())
+        );
+        assert!(lock.exists());
+        fs::remove_file(&lock).unwrap();
+        // The lock of packed-refs stands in the way of a removal only.
+        let lock = sandbox.git_dir().join("packed-refs.lock");
+        fs::write(&lock, "").unwrap();
+        let error = repo
+            .refs()
+            .update(NAME, None, Expected::At(one), Relaxed)
+            .unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        assert_eq!(repo.refs().get(NAME).unwrap(), Some(Target::Object(one)));
+        assert!(!sandbox.git_dir().join(format!("{NAME}.lock")).exists());
+    });
+}
+
+#[test]
+fn git_waits_for_a_lock_of_ours() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        point(&repo, NAME, one);
+        // What stands here is what a process of ours that is alive holds.
+        let lock = sandbox.git_dir().join(format!("{NAME}.lock"));
+        fs::write(&lock, "git-session: held by flock(2), stale when that is free\n").unwrap();
+        let held = fs::File::open(&lock).unwrap();
+        held.lock().unwrap();
+        let update = ["-c", "core.filesRefLockTimeout=0", "update-ref", "-d", NAME];
+        assert!(!run(git_command(&sandbox.root()).args(update)).status.success());
+        assert!(matches!(
+            repo.refs().update(NAME, None, Expected::At(one), Relaxed),
+            Err(Error::Locked { .. })
+        ));
+        // Its holder is gone: whoever comes next clears it away.
+        drop(held);
+        assert_eq!(
+            repo.refs()
+                .update(NAME, None, Expected::At(one), Relaxed)
+                .unwrap(),
+            Outcome::Done
+        );
+        assert!(!lock.exists());
+    });
+}
+
+#[test]
+fn a_name_that_stands_in_the_way_of_another_is_a_conflict() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        let create = |name: &str| repo.refs().update(name, Some(one), Expected::Absent, Relaxed);
+        for pack in [false, true] {
+            assert_eq!(create("refs/things/a/b").unwrap(), Outcome::Done);
+            if pack {
+                sandbox.git(["pack-refs", "--all", "--prune"]);
+            }
+            for name in ["refs/things/a", "refs/things/a/b/c", "refs/things/a/b/c/d"] {
+                let error = create(name).unwrap_err();
+                assert!(matches!(error, Error::RefConflict(_)), "{name}: {error}");
+                assert_eq!(repo.refs().get(name).unwrap(), None);
+            }
+            let removed = repo
+                .refs()
+                .update("refs/things/a/b", None, Expected::At(one), Relaxed);
+            assert_eq!(removed.unwrap(), Outcome::Done);
+            assert_eq!(
+                create("refs/things/a").unwrap(),
+                Outcome::Done,
+                "only empty directories are left"
+            );
+            let removed = repo
+                .refs()
+                .update("refs/things/a", None, Expected::At(one), Relaxed);
+            assert_eq!(removed.unwrap(), Outcome::Done);
+        }
+        sandbox.assert_sound();
+    });
+}
+
+#[test]
+fn a_broken_reference_hides_no_good_one() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        for name in ["a", "b", "c", "packed"] {
+            point(&repo, &format!("refs/things/{name}"), one);
+        }
+        sandbox.git(["pack-refs", "--all"]);
+        let at = |name: &str| sandbox.git_dir().join("refs/things").join(name);
+        put(&at("b"), "no object\n");
+        put(&at("empty"), "");
+        put(&at("null"), format!("{}\n", repo.object_hash().null()));
+        put(&at("link"), "ref: refs/heads/main\n");
+        put(&at("c.lock"), "");
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        let list = repo.refs().list("refs/things/").unwrap();
+        let list: Vec<_> = list
+            .iter()
+            .map(|found| {
+                let what = match &found.target {
+                    Target::Object(_) => "object",
+                    Target::Symbolic(_) => "symbolic",
+                    Target::Broken => "broken",
+                };
+                format!("{} {what}", &found.name.to_string()["refs/things/".len()..])
+            })
+            .collect();
+        assert_eq!(
+            list,
+            [
+                "a object",
+                "b broken",
+                "c object",
+                "empty broken",
+                "link symbolic",
+                "null broken",
+                "packed object"
+            ]
+        );
+        // A symbolic one is never written through.
+        let moved = repo
+            .refs()
+            .update("refs/things/link", Some(one), Expected::At(one), Relaxed);
+        assert_eq!(moved.unwrap(), Outcome::Moved(None));
+        let moved = repo
+            .refs()
+            .update("refs/things/b", Some(one), Expected::Absent, Relaxed);
+        assert_eq!(moved.unwrap(), Outcome::Moved(None));
+        assert_eq!(fs::read(at("b")).unwrap(), b"no object\n");
+    });
+}
+
+#[test]
+fn a_removal_leaves_the_rest_of_packed_refs_as_it_was() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        for tag in ["v1", "v2", "v3"] {
+            sandbox.git(["tag", "-a", "-m", "a tag", tag]);
+        }
+        sandbox.git(["pack-refs", "--all"]);
+        let before = sandbox.git(["for-each-ref"]);
+        let v2 = oid(&sandbox.git(["rev-parse", "refs/tags/v2"]));
+        let gone = repo
+            .refs()
+            .update("refs/tags/v2", None, Expected::At(v2), Durable);
+        assert_eq!(gone.unwrap(), Outcome::Done);
+        let wanted: Vec<&str> = before.lines().filter(|line| !line.ends_with("v2")).collect();
+        assert_eq!(sandbox.git(["for-each-ref"]), wanted.join("\n"));
+        let packed = text(&fs::read(sandbox.git_dir().join("packed-refs")).unwrap());
+        assert_eq!(packed.lines().filter(|line| line.starts_with('^')).count(), 2);
+        assert_eq!(
+            packed.lines().next().map(|line| line.starts_with("# pack-refs")),
+            Some(true)
+        );
+    });
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 64, failure_persistence: None, ..Default::default()
+    })]
+
+    #[test]
+    fn a_prefix_is_found_in_packed_refs_as_by_reading_all_of_it(
+        names in proptest::collection::btree_set("[a-c]{1,3}(/[a-c-]{1,3}){0,2}x", 0..40),
+        peeled in proptest::collection::vec(proptest::bool::ANY, 40),
+        prefixes in proptest::collection::vec("[a-c]{0,3}(/[a-c-]{1,3}){0,1}", 8),
+        sorted in proptest::bool::ANY,
+    ) {
+        thread_local!(static SANDBOX: Sandbox = Sandbox::new(crate::git_repo::FORMATS[0]));
+        SANDBOX.with(|sandbox| {
+            let oid = sandbox.head();
+            let header = if sorted { "# pack-refs with: peeled fully-peeled sorted \n" } else { "" };
+            let mut names: Vec<String> = names.iter().map(|name| format!("refs/p/{name}")).collect();
+            if !sorted {
+                names.reverse();
+            }
+            let mut content = header.to_owned();
+            for (name, peeled) in names.iter().zip(peeled) {
+                content += &format!("{oid} {name}\n");
+                if peeled {
+                    content += &format!("^{oid}\n");
+                }
+            }
+            fs::write(sandbox.git_dir().join("packed-refs"), content).unwrap();
+            let repo = sandbox.repo();
+            for prefix in &prefixes {
+                let prefix = format!("refs/p/{prefix}");
+                let whole = format!("{}/", prefix.trim_end_matches('/'));
+                let found = repo.refs().list(&whole).unwrap().into_iter();
+                let mut found: Vec<String> = found.map(|found| found.name.to_string()).collect();
+                let mut wanted: Vec<String> = names
+                    .iter()
+                    .filter(|name| name.starts_with(&whole))
+                    .cloned()
+                    .collect();
+                found.sort();
+                wanted.sort();
+                assert_eq!(found, wanted);
+                let one = repo.refs().get(&prefix).unwrap();
+                assert_eq!(one.is_some(), names.contains(&prefix), "{prefix}");
+            }
+            for name in &names {
+                assert_eq!(repo.refs().get(name).unwrap(), Some(Target::Object(oid)));
+            }
+        });
+    }
+}
