@@ -9,6 +9,7 @@ mod error;
 mod loose;
 pub mod notes;
 pub mod objects;
+mod pack;
 pub mod refs;
 pub mod repo;
 pub mod snapshot;

@@ -12,6 +12,7 @@ mod lost;
 mod man;
 mod map;
 mod notes;
+mod objects;
 mod races;
 mod readme;
 mod refs;
