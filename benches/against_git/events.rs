@@ -53,7 +53,7 @@ impl Log {
                 time: gix::date::Time::new(at.as_second(), 0),
             };
             let appended = store
-                .append(&session, &event, &signature)
+                .append(&session, &event, [&signature, &signature])
                 .expect("a written event");
             assert!(matches!(appended, Append::Done(_)));
         }

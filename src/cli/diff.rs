@@ -4,7 +4,7 @@ use super::common::{one, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::Error;
-use crate::ops::diff::{difference, shortstat};
+use crate::ops::diff::difference;
 
 /// Show what a session's work changes since its base
 ///
@@ -26,24 +26,18 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
-        let (from, to) = difference(&ws, &session)?;
+        let difference = difference(&ws, &session)?;
         if self.json {
-            let changed = shortstat(&ws, from, to)?;
+            let changed = difference.count(&ws)?;
             out::json(&json!({
-                "schema": 1, "id": session.id().as_str(), "from": from.to_string(), "to": to.to_string(),
+                "schema": 1, "id": session.id().as_str(), "from": difference.base().to_string(),
+                "to": difference.saved().map(|to| to.to_string()),
                 "files": changed.files, "insertions": changed.insertions, "deletions": changed.deletions,
             }));
             return Ok(0);
         }
-        let mut git = ws.repo.git().map_err(Error::from)?;
-        git = git.args(["diff", "--no-ext-diff", "--no-textconv"]);
-        if self.stat {
-            git = git.arg("--stat");
-        }
-        let code = git
-            .args([from.to_string(), to.to_string()])
-            .show()
-            .map_err(Error::from)?;
+        let options: &[&str] = if self.stat { &["--stat"] } else { &[] };
+        let code = difference.git(&ws, options)?.show().map_err(Error::from)?;
         Ok(if code == 0 { 0 } else { 128 })
     }
 }

@@ -65,6 +65,14 @@ impl Failure {
         self
     }
 
+    /// As what `run` and `wait` say of themselves: 125, unless the command line or the command is to blame.
+    pub fn as_our_own(mut self) -> Failure {
+        if matches!(self.exit, 1 | 128) && self.code != "changed" {
+            self.exit = 125;
+        }
+        self
+    }
+
     /// Tells it, on stdout as JSON where that was asked for, and gives the exit code.
     pub fn tell(&self, as_json: bool) -> i32 {
         if as_json {

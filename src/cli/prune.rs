@@ -74,15 +74,19 @@ fn line(finding: &Finding, dry_run: bool) -> String {
         What::Worktree(path) => format!("worktree '{}'", escape(&path.to_string_lossy())),
         What::Branch(name) => format!("branch '{}'", escape(name)),
     };
+    let ignored = finding
+        .ignored
+        .as_deref()
+        .map_or_else(String::new, |what| format!(", ignored: {}", escape(what)));
     match (&finding.kept, dry_run) {
-        (Some(why), _) => format!("{}: keeps {what}: {}", finding.id, escape(why)),
-        (None, true) => format!("{}: would remove {what}", finding.id),
-        (None, false) => format!("{}: removed {what}", finding.id),
+        (Some(why), _) => format!("{}: keeps {what}: {}{ignored}", finding.id, escape(why)),
+        (None, true) => format!("{}: would remove {what}{ignored}", finding.id),
+        (None, false) => format!("{}: removed {what}{ignored}", finding.id),
     }
 }
 
 fn to_json(finding: &Finding) -> serde_json::Value {
-    let mut value = json!({ "id": finding.id.as_str(), "kept": finding.kept });
+    let mut value = json!({ "id": finding.id.as_str(), "kept": finding.kept, "ignored": finding.ignored });
     match &finding.what {
         What::Worktree(path) => value["worktree"] = path_value(path.as_os_str()),
         What::Branch(name) => value["branch"] = json!(name),

@@ -40,8 +40,17 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
+        // What keeps a followed command from running says nothing about it, so that `git bisect run` skips.
+        self.go().map_err(Failure::as_our_own)
+    }
+
+    fn go(self) -> Result<i32, Failure> {
         let mut ws = open()?;
         let interrupt = Interrupt::configured(&ws)?;
+        let signals = Arc::new(Signals::default());
+        if !self.detach {
+            signals.listen().map_err(Error::io("cannot wait for signals"))?;
+        }
         let session = create(&mut ws, self.what.into_new()?)?;
         let id = session.id().clone();
         let started = start(&mut ws, &id, program()?);
@@ -54,8 +63,6 @@ impl Args {
             return Ok(0);
         }
         started?;
-        let signals = Arc::new(Signals::default());
-        signals.listen().map_err(Error::io("cannot wait for signals"))?;
         let run_dir = ws.run_dir(&id);
         let shown = !self.json;
         let sink = |bytes: &[u8]| {

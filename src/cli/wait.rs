@@ -36,6 +36,10 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
+        self.go().map_err(Failure::as_our_own)
+    }
+
+    fn go(self) -> Result<i32, Failure> {
         let ws = open()?;
         let sessions = self.sessions.resolve(&ws)?;
         let until = self

@@ -43,8 +43,8 @@ pub struct Git {
 impl Git {
     /// Finds git on the PATH and checks its version.
     ///
-    /// A version that was good once is remembered in `memo`, under the executable's identity, so that a child
-    /// process is saved; without a directory to write to it is asked each time.
+    /// A version that was good once is [remembered](Git::remember) in `memo` under the executable's identity, so
+    /// that a child process is saved.
     ///
     /// # Errors
     /// [`Error::NoGit`] names the minimum and what was found.
@@ -74,11 +74,17 @@ impl Git {
             Some(found) if found >= MINIMUM => {}
             _ => return Err(Error::NoGit(format!("and {} is '{version}'", program.display()))),
         }
-        if memo.parent().is_some_and(Path::is_dir) {
-            // A memo that can't be written costs the next command a child, nothing else.
-            let _ = std::fs::write(memo, identity);
-        }
         Ok(Git { program })
+    }
+
+    /// Remembers in `memo` that this git is good; readers don't.
+    pub fn remember(&self, memo: &Path) {
+        let known = identity(&self.program);
+        if std::fs::read(memo).is_ok_and(|before| before == known) {
+            return;
+        }
+        // A memo that can't be written costs the next command a child, nothing else.
+        let _ = std::fs::write(memo, known);
     }
 
     /// A git command to be run in `dir`.

@@ -48,7 +48,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// gix said no.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", chain(source.as_ref()))]
     Gix {
         /// What was being done.
         what: String,
@@ -78,4 +78,23 @@ impl Error {
             source: source.into(),
         }
     }
+}
+
+/// An error with what it comes from, which gix's own text leaves out.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    // A chain may be told in several lines; an error is one.
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(": ")
 }

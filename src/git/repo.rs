@@ -156,6 +156,16 @@ impl Repo {
         Ok(self.executable()?.at(worktree))
     }
 
+    /// Finds git before anything is written, and remembers that it is good.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn remember_git(&self) -> Result<()> {
+        self.executable()?
+            .remember(&self.local_dir().join("cache").join("git"));
+        Ok(())
+    }
+
     fn executable(&self) -> Result<&Git> {
         if let Some(git) = self.git.get() {
             return Ok(git);
@@ -222,14 +232,10 @@ impl Repo {
         names
     }
 
-    /// The user's name and email, as commits of theirs would have them; none where they aren't configured.
-    pub fn identity(&self) -> Option<(BString, BString)> {
-        let committer = self.gix.committer();
-        let signature = match &committer {
-            Some(Ok(signature)) => signature,
-            _ => return None,
-        };
-        Some((signature.name.to_owned(), signature.email.to_owned()))
+    /// The names and emails, author's first, that commits of the user's would have; none where they aren't configured.
+    pub fn identities(&self) -> Option<[(BString, BString); 2]> {
+        let (author, committer) = (self.gix.author()?.ok()?, self.gix.committer()?.ok()?);
+        Some([author, committer].map(|person| (person.name.to_owned(), person.email.to_owned())))
     }
 
     /// Resolves a revision to a commit.

@@ -66,8 +66,8 @@ pub struct Add<'a> {
     /// Why it is locked from its first moment.
     pub reason: &'a str,
     pub files: Files,
-    /// A lease that the child holds too, so that nobody runs beside it should we die first.
-    pub lock_fd: Option<BorrowedFd<'a>>,
+    /// Leases that the child holds too, so that nobody runs beside it should we die first.
+    pub lock_fds: &'a [BorrowedFd<'a>],
     pub hooks: Hooks,
 }
 
@@ -238,8 +238,8 @@ pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
         Checkout::NewBranch { at, .. } | Checkout::Detached(at) => git.arg(at.to_string()),
         Checkout::Branch(name) => git.arg(name),
     };
-    if let Some(fd) = add.lock_fd {
-        git = git.holding(fd);
+    for fd in add.lock_fds {
+        git = git.holding(*fd);
     }
     git.run().map(|_| ())
 }

@@ -2,7 +2,7 @@
 
 use gix::ObjectId;
 
-use super::diff::difference;
+use super::diff::{Difference, difference};
 use super::error::Result;
 use super::follow::{copy, tail_start};
 use super::workspace::Workspace;
@@ -45,9 +45,9 @@ pub fn autopsy(ws: &Workspace, session: &Session) -> Result<Option<Autopsy>> {
     if let Some(head) = summary.head.filter(|head| Some(*head) != summary.base) {
         autopsy.last_commit = subject(ws, head)?;
     }
-    let (base, work) = difference(ws, session)?;
-    if base != work {
-        autopsy.changed = stat(ws, base, work)?;
+    let difference = difference(ws, session)?;
+    if !difference.is_empty() {
+        autopsy.changed = stat(ws, &difference)?;
     }
     Ok(Some(autopsy))
 }
@@ -79,20 +79,9 @@ fn subject(ws: &Workspace, commit: ObjectId) -> Result<Option<String>> {
     )))
 }
 
-fn stat(ws: &Workspace, base: ObjectId, work: ObjectId) -> Result<Vec<String>> {
-    let output = ws
-        .repo
-        .git()?
-        .args([
-            "diff",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-color",
-            "--stat=72",
-        ])
-        .arg(format!("--stat-count={FILES}"))
-        .args([base.to_string(), work.to_string()])
-        .run()?;
+fn stat(ws: &Workspace, difference: &Difference) -> Result<Vec<String>> {
+    let count = format!("--stat-count={FILES}");
+    let output = difference.git(ws, &["--no-color", "--stat=72", &count])?.run()?;
     Ok(String::from_utf8_lossy(&output)
         .lines()
         .map(|line| line.trim().to_owned())

@@ -61,6 +61,11 @@ impl Changed {
             ])
             .args([from.to_string(), to.to_string()])
             .run()?;
+        Ok(Changed::of_numstat(&output))
+    }
+
+    /// Reads what `git diff --numstat -z` says.
+    pub fn of_numstat(output: &[u8]) -> Changed {
         let mut changed = Changed {
             files: 0,
             insertions: 0,
@@ -73,7 +78,7 @@ impl Changed {
             changed.insertions += counts.next().unwrap_or(0);
             changed.deletions += counts.next().unwrap_or(0);
         }
-        Ok(changed)
+        changed
     }
 
     /// Remembers it for the work that it was counted for.

@@ -13,6 +13,7 @@ use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
 use crate::session::{Arg, SessionId, Spec};
 use crate::store::{Session, names};
+use crate::worker::Lease;
 
 /// A worktree that is ready for the worker.
 #[derive(Debug)]
@@ -215,6 +216,11 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
     let place = run_dir.place()?;
     if let Some(place) = &place {
         let path = Path::new(place.path.as_os_str());
+        // What stands there and has no `.git` file of ours is somebody else's.
+        if path.symlink_metadata().is_ok() && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
+        {
+            return Err(Error::PathTaken(path.to_owned()));
+        }
         match place.whole {
             true => worktree::clean_half_made(&ws.repo, path, &ws.trash())?,
             // No worker was ever in it, and it was not there before.
@@ -280,13 +286,15 @@ fn add(
         Some(true) => Hooks::Run,
         _ => Hooks::Skip,
     };
+    // Two at once read each other's half-made directories.
+    let alone = Lease::acquire_blocking(&ws.repo.local_dir().join("worktrees.lock"))?;
     let reason = reason(id);
     let add = Add {
         path,
         checkout,
         reason: &reason,
         files,
-        lock_fd: Some(guard.lease.as_fd()),
+        lock_fds: &[guard.lease.as_fd(), alone.as_fd()],
         hooks,
     };
     worktree::add(&ws.repo, &add)?;

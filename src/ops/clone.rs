@@ -48,7 +48,10 @@ impl Clone {
         let path = local.join("clone");
         let json = match fs::read(&path) {
             Ok(json) => json,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // Whoever may not look into our directory reads somebody else's repository, as no clone of ours.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
         };
         let clone: Clone = serde_json::from_slice(&json).map_err(|error| Error::BadRecord {

@@ -223,7 +223,10 @@ fn record(ws: &mut Workspace, new: &New, mut spec: Spec, parent: Option<&Session
         if !values.is_empty() {
             keep_variables(ws, &id, &values)?;
         }
-        match ws.store().create(&event, &spec, &signed.signature)? {
+        match ws
+            .store()
+            .create(&event, &spec, [&signed.author, &signed.signature])?
+        {
             Append::Done(session) => return Ok(*session),
             Append::Moved(_) if new.id.is_some() => return Err(Error::IdTaken(id)),
             Append::Moved(_) => {}

@@ -1,23 +1,40 @@
 //! What a session's work changes: from its base to its worktree as it is, or as it was saved.
 
+use std::fs;
+use std::path::PathBuf;
+
 use gix::ObjectId;
+use tempfile::TempDir;
 
 use super::changed::Changed;
 use super::checkout::standing;
 use super::error::{Error, Result};
 use super::workspace::Workspace;
+use crate::git::command::Cmd;
 use crate::git::snapshot;
 use crate::session::State;
 use crate::store::Session;
 
-/// Finds what is to be compared.
+/// The two ends of a difference.
+#[derive(Debug)]
+pub enum Difference {
+    /// Both are commits.
+    Saved { from: ObjectId, to: ObjectId },
+    /// The other end is a worktree as it is now, seen through a copy of its index.
+    Live {
+        from: ObjectId,
+        worktree: PathBuf,
+        index: TempDir,
+    },
+}
+
+/// Finds what is to be compared: the newest snapshot, or a running session's worktree.
 ///
-/// The newest snapshot is what an ended or suspended session's work is; a running one's is in its worktree, of which
-/// a tree is made without touching its index.
-pub fn difference(ws: &Workspace, session: &Session) -> Result<(ObjectId, ObjectId)> {
+/// Nothing is written to the repository.
+pub fn difference(ws: &Workspace, session: &Session) -> Result<Difference> {
     let summary = &session.event.summary;
     let id = summary.id.clone();
-    let base = summary.base.ok_or_else(|| Error::Lacking {
+    let from = summary.base.ok_or_else(|| Error::Lacking {
         id: id.clone(),
         what: "it has no base".to_owned(),
     })?;
@@ -25,16 +42,93 @@ pub fn difference(ws: &Workspace, session: &Session) -> Result<(ObjectId, Object
         && ws.owns(summary)
         && let Some(found) = standing(ws, &ws.run_dir(&summary.id))?
     {
-        return Ok((base, snapshot::tree_of_worktree(&ws.repo, &found.path)?));
+        let index = tempfile::tempdir().map_err(Error::io("cannot make a temporary directory"))?;
+        let real = found.git_dir.join("index");
+        if real.exists() {
+            fs::copy(&real, index.path().join("index"))
+                .map_err(Error::io(format!("'{}'", real.display())))?;
+        }
+        // git writes the empty blob for a file that is only known by name; it goes into a store of its own.
+        let info = index.path().join("objects/info");
+        let mut alternate = ws
+            .repo
+            .common_dir()
+            .join("objects")
+            .into_os_string()
+            .into_encoded_bytes();
+        alternate.push(b'\n');
+        fs::create_dir_all(&info)
+            .and_then(|()| fs::write(info.join("alternates"), alternate))
+            .map_err(Error::io("cannot write to a temporary directory"))?;
+        let live = Difference::Live {
+            from,
+            worktree: found.path,
+            index,
+        };
+        // Untracked files become known by name, without their content.
+        live.command(ws)?
+            .args(["add", "--all", "--intent-to-add"])
+            .run()?;
+        return Ok(live);
     }
-    match summary.work {
-        Some(work) => Ok((base, snapshot::read(&ws.repo, work)?.snapshot)),
-        None if summary.state == State::Pending => Ok((base, base)),
-        None => Ok((base, summary.head.unwrap_or(base))),
-    }
+    let to = match summary.work {
+        Some(work) => snapshot::read(&ws.repo, work)?.snapshot,
+        None if summary.state == State::Pending => from,
+        None => summary.head.unwrap_or(from),
+    };
+    Ok(Difference::Saved { from, to })
 }
 
-/// Counts what lies between two trees.
-pub fn shortstat(ws: &Workspace, from: ObjectId, to: ObjectId) -> Result<Changed> {
-    Changed::between(ws, from, to)
+impl Difference {
+    /// A `git diff` of it with these options.
+    pub fn git(&self, ws: &Workspace, options: &[&str]) -> Result<Cmd> {
+        let git = self
+            .command(ws)?
+            .args(["diff", "--no-ext-diff", "--no-textconv"])
+            .args(options);
+        Ok(match self {
+            Difference::Saved { from, to } => git.args([from.to_string(), to.to_string()]),
+            Difference::Live { from, .. } => git.arg(from.to_string()),
+        })
+    }
+
+    /// Whether there is nothing between the ends, as far as that is known without looking.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Difference::Saved { from, to } if from == to)
+    }
+
+    /// The end that is a commit beside the base.
+    pub fn saved(&self) -> Option<ObjectId> {
+        match self {
+            Difference::Saved { to, .. } => Some(*to),
+            Difference::Live { .. } => None,
+        }
+    }
+
+    /// The base.
+    pub fn base(&self) -> ObjectId {
+        match self {
+            Difference::Saved { from, .. } | Difference::Live { from, .. } => *from,
+        }
+    }
+
+    /// Counts what lies between.
+    pub fn count(&self, ws: &Workspace) -> Result<Changed> {
+        Ok(Changed::of_numstat(
+            &self.git(ws, &["--numstat", "-z", "--no-renames"])?.run()?,
+        ))
+    }
+
+    fn command(&self, ws: &Workspace) -> Result<Cmd> {
+        Ok(match self {
+            Difference::Saved { .. } => ws.repo.git()?,
+            Difference::Live { worktree, index, .. } => ws
+                .repo
+                .git_in(worktree)?
+                .env("GIT_INDEX_FILE", index.path().join("index"))
+                .env("GIT_OBJECT_DIRECTORY", index.path().join("objects"))
+                .env("GIT_OPTIONAL_LOCKS", "0")
+                .args(["-c", "core.fsmonitor=false"]),
+        })
+    }
 }

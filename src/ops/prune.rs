@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gix::bstr::{BString, ByteSlice};
+use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
 use super::checkout::standing;
@@ -53,6 +53,8 @@ pub struct Finding {
     pub what: What,
     /// Why it is kept; none if it goes.
     pub kept: Option<String>,
+    /// Ignored files in it, which no snapshot holds.
+    pub ignored: Option<String>,
 }
 
 /// What a finding is about.
@@ -90,7 +92,11 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
         let session = load(ws, &id)?;
         let place = run_dir.place()?;
         if let Some(found) = standing(ws, &run_dir)? {
-            let kept = why_kept(ws, &session, &found, prune)?;
+            let ignored = ignored_files(ws, &found.path)?;
+            let mut kept = why_kept(ws, &session, &found)?;
+            if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
+                kept = Some("it has ignored files".to_owned());
+            }
             if kept.is_none() && prune.mode == Mode::Do {
                 worktree::remove(&ws.repo, &found, &ws.trash())?;
                 run_dir.clear_place()?;
@@ -99,6 +105,7 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 id: id.clone(),
                 what: What::Worktree(found.path),
                 kept,
+                ignored,
             });
         }
         if prune.older_than.is_some() {
@@ -118,7 +125,7 @@ fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
 }
 
 /// The reason for which a worktree stays; none if all that is in it is saved.
-fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) -> Result<Option<String>> {
+fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<String>> {
     let summary = &session.event.summary;
     if let Some(lock) = &found.lock {
         return Ok(Some(format!("it is locked: {lock}")));
@@ -129,17 +136,6 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) 
     let Some(work) = summary.work else {
         return Ok(Some("its work was never saved".to_owned()));
     };
-    let ignored = ignored_files(ws, &found.path)?;
-    if !ignored.is_empty() && prune.ignored == Ignored::Keep {
-        let size: u64 = ignored.iter().map(|(_, size)| size).sum();
-        let names: Vec<String> = ignored.iter().take(3).map(|(name, _)| name.to_string()).collect();
-        let more = if ignored.len() > 3 { ", …" } else { "" };
-        return Ok(Some(format!(
-            "ignored files of {} in all: {}{more}",
-            human(size),
-            names.join(", ")
-        )));
-    }
     let signed = ws.sign()?;
     let capture = Capture {
         worktree: &found.path,
@@ -156,26 +152,32 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree, prune: &Prune) 
     Ok(difference.map(|what| format!("it was changed since it was saved: {what}")))
 }
 
-/// Ignored files and directories with their sizes in bytes.
-fn ignored_files(ws: &Workspace, path: &Path) -> Result<Vec<(BString, u64)>> {
+/// Ignored files and directories with their size, in words; none if there are none.
+fn ignored_files(ws: &Workspace, path: &Path) -> Result<Option<String>> {
     let output = ws
         .repo
         .git_in(path)?
-        .args([
-            "-c",
-            "core.fsmonitor=false",
-            "status",
-            "--porcelain",
-            "-z",
-            "--ignored=traditional",
-        ])
+        .args(["--no-optional-locks", "-c", "core.fsmonitor=false"])
+        .args(["status", "--porcelain", "-z", "--ignored=traditional"])
         .run()?;
-    let entries = output
+    let names: Vec<&[u8]> = output
         .split(|byte| *byte == 0)
-        .filter_map(|entry| entry.strip_prefix(b"!! "));
-    Ok(entries
-        .map(|name| (BString::from(name), size_of(&path.join(name.to_path_lossy()))))
-        .collect())
+        .filter_map(|entry| entry.strip_prefix(b"!! "))
+        .collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let size = names
+        .iter()
+        .map(|name| size_of(&path.join(name.to_path_lossy())))
+        .sum();
+    let first: Vec<String> = names
+        .iter()
+        .take(3)
+        .map(|name| name.to_str_lossy().into_owned())
+        .collect();
+    let more = if names.len() > 3 { ", …" } else { "" };
+    Ok(Some(format!("{}{more} ({})", first.join(", "), human(size))))
 }
 
 fn size_of(path: &Path) -> u64 {
@@ -236,10 +238,12 @@ fn branch(
             .update(&full, None, Expected::At(tip), durability)?;
         if let Outcome::Moved(_) = removed {
             let kept = Some("it moved meanwhile".to_owned());
+            let ignored = None;
             return Ok(Some(Finding {
                 id,
                 what: What::Branch(name),
                 kept,
+                ignored,
             }));
         }
     }
@@ -247,5 +251,6 @@ fn branch(
         id,
         what: What::Branch(name),
         kept,
+        ignored: None,
     }))
 }

@@ -43,7 +43,10 @@ pub fn record(ws: &Workspace, id: &SessionId, kind: Kind, change: impl Fn(&mut E
             .map_err(illegal)?;
         event.summary.host = super::workspace::host();
         change(&mut event);
-        if let Append::Done(session) = ws.store().append(&session, &event, &signed.signature)? {
+        if let Append::Done(session) =
+            ws.store()
+                .append(&session, &event, [&signed.author, &signed.signature])?
+        {
             return Ok(*session);
         }
     }

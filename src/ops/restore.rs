@@ -65,7 +65,7 @@ pub fn restore(
         checkout,
         reason: &reason,
         files,
-        lock_fd: None,
+        lock_fds: &[],
         hooks,
     };
     worktree::add(&ws.repo, &add)?;

@@ -41,7 +41,15 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
     super::record::check(&before, kind)?;
     let living = end.frozen || (kind == Kind::Checkpoint && before.event.summary.state == State::Running);
     let locks = if living { Locks::Keep } else { Locks::MoveAside };
-    let saved = save(ws, &before, &run_dir, kind, locks);
+    let saved = match try_save(ws, &before, &run_dir, kind, locks) {
+        Ok(saved) => saved,
+        // A checkpoint is nothing but what it saves; a worker that has ended is recorded all the same.
+        Err(error) if kind == Kind::Checkpoint => return Err(error),
+        Err(error) => Saved {
+            captured: None,
+            unsaved: vec![format!("everything: {error}")],
+        },
+    };
     let session = record(ws, id, kind, |event| {
         if kind.is_transition() {
             event.summary.outcome = end.outcome.clone();
@@ -102,16 +110,6 @@ impl Saved {
 }
 
 /// Takes a snapshot and moves this clone's work ref to it.
-fn save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Saved {
-    match try_save(ws, session, run_dir, kind, locks) {
-        Ok(saved) => saved,
-        Err(error) => Saved {
-            captured: None,
-            unsaved: vec![format!("everything: {error}")],
-        },
-    }
-}
-
 fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Result<Saved> {
     let summary = &session.event.summary;
     let Some(found) = standing(ws, run_dir)? else {

@@ -12,6 +12,7 @@ use super::select::{local_ids, worktree_of};
 use super::workspace::Workspace;
 use crate::session::{SessionId, Spec, State};
 use crate::store::Session;
+use crate::worker::{Probe, probe};
 
 /// A session and what is derived, never recorded.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct View {
     /// Pending or running here, launched, and nobody supervises it any more; absent where that can't be, or can't be
     /// told.
     pub stale: Option<bool>,
+    /// Stale, and processes of the worker are alive.
+    pub unsupervised: bool,
     /// Running elsewhere, past its deadline.
     pub overdue: bool,
     /// Where its worktree is, if there is one here.
@@ -129,6 +132,7 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
         session,
         here,
         stale: None,
+        unsupervised: false,
         overdue: false,
         worktree: None,
         changed: None,
@@ -144,6 +148,9 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
                 view.stale = staleness(ws, &view.session)?;
             }
         }
+    }
+    if view.stale == Some(true) {
+        view.unsupervised = probe(&ws.run_dir(view.session.id()).job_lock())? == Probe::Held;
     }
     let summary = &view.session.event.summary;
     view.changed = summary.work.and_then(|work| Changed::known(ws, work));

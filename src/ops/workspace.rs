@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use gix::actor::Signature;
+use gix::bstr::BString;
 use jiff::Timestamp;
 
 use super::clone::Clone;
@@ -24,6 +25,8 @@ pub struct Workspace {
 /// Who writes an event, when, and the same as git's signature.
 pub struct Signed {
     pub stamp: Stamp,
+    pub author: Signature,
+    /// The committer's.
     pub signature: Signature,
 }
 
@@ -54,6 +57,7 @@ impl Workspace {
         ] {
             make_private_dir(&dir)?;
         }
+        self.repo.remember_git()?;
         if self.clone.is_none() {
             self.clone = Some(Clone::establish(&local)?);
         }
@@ -111,15 +115,14 @@ impl Workspace {
 
     /// The user's identity and the present time, with a nonce for one event.
     pub fn sign(&self) -> Result<Signed> {
-        let (name, email) = self
-            .repo
-            .identity()
-            .unwrap_or_else(|| ("git-session".into(), "session@localhost".into()));
+        let nobody = || (BString::from("git-session"), BString::from("session@localhost"));
+        let people = self.repo.identities().unwrap_or_else(|| [nobody(), nobody()]);
         let time = gix::date::Time::now_local_or_utc();
-        let signature = Signature { name, email, time };
+        let [author, signature] = people.map(|(name, email)| Signature { name, email, time });
         let at = Timestamp::from_second(time.seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         let by = format!("{} <{}>", signature.name, signature.email);
         Ok(Signed {
+            author,
             stamp: Stamp {
                 at,
                 by,

@@ -27,7 +27,10 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         state.push_str(", frozen: its processes are kept in memory");
     }
     if view.stale == Some(true) {
-        state.push_str(&paint.alarm(", stale: nobody supervises it any more"));
+        state.push_str(&paint.alarm(match view.unsupervised {
+            true => ", unsupervised: its worker lives on without its supervisor",
+            false => ", stale: nobody supervises it any more",
+        }));
     }
     if view.overdue {
         state.push_str(&paint.alarm(", overdue"));

@@ -75,7 +75,11 @@ fn row(view: &View, now: Timestamp) -> Row {
         (_, state) => state.to_string(),
     };
     if stale {
-        state.push_str(", stale");
+        state.push_str(if view.unsupervised {
+            ", unsupervised"
+        } else {
+            ", stale"
+        });
     }
     if view.overdue {
         state.push_str(", overdue");

@@ -242,27 +242,21 @@ impl<'r> Store<'r> {
         })
     }
 
-    /// Writes a new session's first event; `Moved` when the id is taken.
-    pub fn create(&self, event: &Event, spec: &Spec, signature: &Signature) -> Result<Append> {
+    /// Writes a new session's first event, by author and committer; `Moved` when the id is taken.
+    pub fn create(&self, event: &Event, spec: &Spec, by: [&Signature; 2]) -> Result<Append> {
         let blob = Object::blob(spec.to_json());
         let blob_id = objects::id_of(self.repo, &blob)?;
         let tree = objects::tree_of_one(SPEC, blob_id);
         let tree_id = objects::id_of(self.repo, &tree)?;
-        let commit = objects::commit(
-            tree_id,
-            &[],
-            signature,
-            signature,
-            codec::encode(event).as_bytes(),
-        );
+        let commit = objects::commit(tree_id, &[], by[0], by[1], codec::encode(event).as_bytes());
         self.publish(event, tree_id, vec![blob, tree, commit], Expected::Absent)
     }
 
-    /// Writes the next event; `Moved` when somebody else did first.
+    /// Writes the next event, by author and committer; `Moved` when somebody else did first.
     ///
     /// # Errors
     /// Sessions of a newer format, and logs that are full.
-    pub fn append(&self, onto: &Session, event: &Event, signature: &Signature) -> Result<Append> {
+    pub fn append(&self, onto: &Session, event: &Event, by: [&Signature; 2]) -> Result<Append> {
         self.check_writable(onto)?;
         if event.kind.is_capped() && event.seq > log::CAP {
             let history = self.history(onto)?;
@@ -272,7 +266,7 @@ impl<'r> Store<'r> {
             }
         }
         let message = codec::encode(event);
-        let commit = objects::commit(onto.tree, &[onto.tip], signature, signature, message.as_bytes());
+        let commit = objects::commit(onto.tree, &[onto.tip], by[0], by[1], message.as_bytes());
         self.publish(event, onto.tree, vec![commit], Expected::At(onto.tip))
     }
 

@@ -1,6 +1,7 @@
 //! Branches, worktrees and notes, as stock git sees them.
 
 use crate::on_every_format;
+use crate::sandbox::traces;
 
 on_every_format! {
     fn the_branch_begins_at_the_base_that_was_recorded(sandbox: &Sandbox) {
@@ -57,6 +58,21 @@ on_every_format! {
         sandbox.let_end(&held, 0);
         assert_eq!(sandbox.git("rev-parse refs/heads/topic"), commit);
         assert_eq!(sandbox.git("branch --list 'session/*'"), "");
+    }
+
+    fn a_branch_that_is_checked_out_elsewhere_is_refused_before_anything_is_done(sandbox: &Sandbox) {
+        let elsewhere = sandbox.root().join("else where");
+        sandbox.git(&format!("worktree add -q -b taken \"{}\"", elsewhere.display()));
+        let before = traces::of(&sandbox.repo().join(".git/refs"));
+        let run = sandbox.session("run -d --branch taken -- true");
+        run.fails(125).says("taken").says("else where");
+        assert_eq!(traces::of(&sandbox.repo().join(".git/refs")), before);
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+        assert!(!sandbox.root().join("repo.sessions").exists());
+        let main = sandbox.session("run -d --branch main -- true");
+        main.fails(125)
+            .says("main")
+            .says(sandbox.repo().to_str().unwrap());
     }
 
     fn a_session_may_have_no_branch(sandbox: &Sandbox) {

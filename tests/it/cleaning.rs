@@ -38,6 +38,28 @@ on_every_format! {
         sandbox.end(&suspended.id);
     }
 
+    fn ignored_files_are_named_with_their_size_and_kept_unless_discarded(sandbox: &Sandbox) {
+        sandbox
+            .run_script(
+                "--id built",
+                "head -c 5000 /dev/zero > build.ignored; echo x > ok.txt",
+            )
+            .ok();
+        let run = sandbox.session("prune");
+        assert!(
+            run.stderr.contains("build.ignored") || run.stdout().contains("build.ignored"),
+            "{run}"
+        );
+        assert!(format!("{run}").contains("4 KiB"), "{run}");
+        assert!(sandbox.worktree("built").join("build.ignored").exists());
+        let run = sandbox.session("prune --discard-ignored");
+        assert!(
+            run.ok().stderr.contains("build.ignored") || run.stdout().contains("build.ignored"),
+            "{run}"
+        );
+        assert!(!sandbox.worktree("built").exists());
+    }
+
     fn what_was_changed_after_the_end_is_not_removed(sandbox: &Sandbox) {
         sandbox.session("run --id late -- true").ok();
         fs::write(sandbox.worktree("late").join("afterthought.txt"), "mine").unwrap();

@@ -33,6 +33,28 @@ fn edit_record(sandbox: &Sandbox, id: &str, from: &str, to: &str) {
 }
 
 on_every_format! {
+    fn a_worker_that_outlives_its_supervisor_is_stopped_before_anything_is_recorded(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id orphan");
+        sandbox.order(&held, "echo kept > kept.txt");
+        sandbox.kill_supervisor(&held);
+        assert!(processes::is_alive(held.pid));
+        let before = sandbox.tip("orphan");
+        assert_eq!(sandbox.show("orphan")["stale"], true);
+        assert!(sandbox.session("list").ok().stdout().contains("unsupervised"));
+        // A note stops nothing and decides nothing.
+        sandbox.session("note orphan -m 'how odd'").ok();
+        assert!(processes::is_alive(held.pid));
+        assert_eq!(sandbox.state("orphan"), "running");
+        assert_ne!(sandbox.tip("orphan"), before);
+
+        sandbox.session("recover orphan").ok();
+        assert!(!processes::is_alive(held.pid));
+        assert_eq!(sandbox.state("orphan"), "suspended");
+        assert_eq!(sandbox.trailer("orphan", "Reason"), "lost");
+        assert_eq!(sandbox.saved("orphan", "kept.txt"), "kept");
+        sandbox.end("orphan");
+    }
+
     fn a_worker_that_is_killed_ends_its_session_with_the_signal(sandbox: &Sandbox) {
         let held = sandbox.hold("--id victim");
         sandbox.kill_worker(&held);
@@ -65,6 +87,49 @@ on_every_format! {
         );
     }
 
+    fn every_verb_that_changes_a_stale_session_first_records_what_is_true(sandbox: &Sandbox) {
+        let mut resumed = sandbox.hold("--id resumed");
+        let ended = sandbox.hold("--id ended");
+        let suspended = sandbox.hold("--id suspended");
+        for held in [&resumed, &ended, &suspended] {
+            crash(sandbox, held);
+        }
+        sandbox.resume(&mut resumed);
+        assert_eq!(
+            sandbox.events("resumed"),
+            ["create", "start", "suspend", "resume"]
+        );
+        sandbox.let_end(&resumed, 0);
+        sandbox.session("terminate ended").ok();
+        assert_eq!(
+            sandbox.events("ended"),
+            ["create", "start", "suspend", "terminate"]
+        );
+        // What was asked for is what has become true.
+        let run = sandbox.session("suspend suspended");
+        assert!([0, 1].contains(&run.code), "{run}");
+        assert_eq!(sandbox.events("suspended"), ["create", "start", "suspend"]);
+        assert_eq!(sandbox.trailer("suspended", "Reason"), "lost");
+        sandbox.end("suspended");
+    }
+
+    fn a_reboot_is_a_crash_of_both(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id rebooted");
+        crash(sandbox, &held);
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        if !boot.is_empty() {
+            edit_record(
+                sandbox,
+                "rebooted",
+                boot.trim(),
+                "00000000-0000-0000-0000-000000000000",
+            );
+        }
+        assert_eq!(sandbox.show("rebooted")["stale"], true);
+        sandbox.resume(&mut held);
+        sandbox.let_end(&held, 0);
+    }
+
     fn a_process_that_got_a_dead_workers_number_is_left_alone(sandbox: &Sandbox) {
         let held = sandbox.hold("--id reused");
         let mut innocent = sandbox
@@ -87,6 +152,20 @@ on_every_format! {
         assert!(processes::is_alive(innocent.pid()));
         innocent.child.kill().unwrap();
         innocent.end();
+    }
+
+    fn locks_that_a_dead_worker_left_in_its_worktree_are_no_obstacle(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id messy");
+        let admin = sandbox.git_in(&sandbox.worktree("messy"), "rev-parse --absolute-git-dir");
+        for name in ["index.lock", "HEAD.lock"] {
+            fs::write(std::path::Path::new(&admin).join(name), "").unwrap();
+        }
+        sandbox.order(&held, "echo x > new.txt");
+        crash(sandbox, &held);
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "git add new.txt && git commit -q -m done");
+        sandbox.let_end(&held, 0);
+        assert_eq!(locks(sandbox), [""; 0].map(std::path::PathBuf::from));
     }
 
     fn a_supervisor_that_dies_with_its_worker_loses_no_exit_code_that_was_seen(sandbox: &Sandbox) {

@@ -267,6 +267,29 @@ on_every_format! {
         assert_eq!(sandbox.tip("theirs"), before);
     }
 
+    fn the_users_identity_and_no_encoding_header_are_written(sandbox: &Sandbox) {
+        sandbox.config("i18n.commitEncoding", "ISO-8859-1");
+        sandbox.new_session("--id named --title 'Grüße' -- true");
+        let raw = sandbox.git("cat-file commit refs/sessions/named");
+        assert!(raw.contains("\nauthor A Developer <dev@example.com> "), "{raw}");
+        assert!(
+            raw.contains("\ncommitter A Developer <dev@example.com> "),
+            "{raw}"
+        );
+        assert!(!raw.contains("\nencoding "), "{raw}");
+        assert!(raw.contains("Session-Title: Grüße"), "{raw}");
+        let author = sandbox
+            .session_command("new --id changed -- true")
+            .env("GIT_AUTHOR_NAME", "Someone Else")
+            .run();
+        author.ok();
+        assert!(
+            sandbox
+                .git("log -1 --format=%an refs/sessions/changed")
+                .contains("Someone Else")
+        );
+    }
+
     fn without_an_identity_one_is_made_up(sandbox: &Sandbox) {
         fs::write(sandbox.root().join("gitconfig"), "").unwrap();
         sandbox.session("run --id ci -- true").ok();

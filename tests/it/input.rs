@@ -4,9 +4,20 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::on_one_format;
-use crate::sandbox::{Format, Sandbox};
+use crate::sandbox::{Format, Sandbox, traces};
 
 on_one_format! {
+    fn outside_a_repository_there_is_nothing_to_do(sandbox: &Sandbox) {
+        let elsewhere = sandbox.root().join("home");
+        for line in ["list", "new -- true", "show x", "", "recover --all", "prune"] {
+            let run = sandbox.session_command(line).within(&elsewhere).run();
+            run.fails(128).says("not a git repository");
+        }
+        let run = sandbox.session_command("run -- true").within(&elsewhere).run();
+        run.fails(125).says("not a git repository");
+        assert_eq!(traces::of(&elsewhere).len(), 2);
+    }
+
     fn ids_that_are_not_legal_are_refused(sandbox: &Sandbox) {
         for id in [
             "Upper",
@@ -202,6 +213,20 @@ on_one_format! {
             .run();
         run.ok();
     }
+
+    fn without_git_the_minimum_is_named(sandbox: &Sandbox) {
+        let run = sandbox
+            .session_command("run -- true")
+            .env("PATH", "/nowhere")
+            .run();
+        run.fails(125).says("2.34");
+        let fake = sandbox.root().join("fake");
+        fs::create_dir(&fake).unwrap();
+        fs::write(fake.join("git"), "#!/bin/sh\necho git version 2.20.1\n").unwrap();
+        fs::set_permissions(fake.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+        let run = sandbox.session_command("run -- true").env("PATH", &fake).run();
+        run.fails(125).says("2.34").says("2.20.1");
+    }
 }
 
 #[test]
@@ -235,4 +260,167 @@ fn a_broken_repository_is_an_error_not_a_crash() {
     sandbox.session("new --id three -- true").ok();
     fs::write(sandbox.file(".git/config"), "[core\nbroken").unwrap();
     sandbox.session("list").fails(128);
+}
+
+/// Runs as somebody else, if we may: root may do everything, which would test nothing.
+fn as_nobody(sandbox: &Sandbox, line: &str) -> crate::sandbox::Run {
+    use std::os::unix::process::CommandExt;
+    let mut command = sandbox.session_command(line);
+    if rustix::process::geteuid().is_root() {
+        command = command.inner(|command| {
+            command.uid(65534).gid(65534);
+        });
+    }
+    command.run()
+}
+
+/// Opens a sandbox to everybody, and gives the repository to whoever `as_nobody` runs as.
+fn hand_over(sandbox: &Sandbox) {
+    let mut open = Some(sandbox.root());
+    while let Some(dir) = open.filter(|dir| *dir != std::env::temp_dir()) {
+        let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o755));
+        open = dir.parent().filter(|parent| parent.parent().is_some());
+    }
+    if rustix::process::geteuid().is_root() {
+        for path in traces::of(&sandbox.repo()).keys() {
+            std::os::unix::fs::lchown(path, Some(65534), Some(65534)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_repository_that_cannot_be_written_to_can_be_read() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.new_session("--id seen -- true");
+    hand_over(&sandbox);
+    let dirs: Vec<_> = traces::of(&sandbox.repo())
+        .into_keys()
+        .filter(|path| path.is_dir())
+        .collect();
+    for dir in &dirs {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    as_nobody(&sandbox, "list").ok().prints("seen");
+    as_nobody(&sandbox, "show seen").ok();
+    as_nobody(&sandbox, "log seen").ok();
+    let run = as_nobody(&sandbox, "note seen -m x");
+    run.fails(128).says("ermission");
+    let run = as_nobody(&sandbox, "new --id more -- true");
+    run.fails(128).says("ermission");
+    let run = as_nobody(&sandbox, "run -- true");
+    run.fails(125).says("ermission");
+    for dir in &dirs {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        for path in traces::of(&sandbox.repo()).keys() {
+            std::os::unix::fs::lchown(path, Some(0), Some(0)).unwrap();
+        }
+    }
+    assert_eq!(sandbox.events("seen"), ["create"]);
+}
+
+#[test]
+fn another_users_repository_is_refused_as_git_refuses_it() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a repository to somebody else");
+        return;
+    }
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.new_session("--id seen -- true");
+    hand_over(&sandbox);
+    for path in traces::of(&sandbox.repo()).keys() {
+        std::os::unix::fs::lchown(path, Some(12345), Some(12345)).unwrap();
+    }
+    let run = as_nobody(&sandbox, "list");
+    run.fails(128).says("dubious ownership");
+    as_nobody(&sandbox, "run -- true")
+        .fails(125)
+        .says("dubious ownership");
+    sandbox.config("safe.directory", sandbox.repo().to_str().unwrap());
+    fs::set_permissions(
+        sandbox.root().join("gitconfig"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    as_nobody(&sandbox, "list").ok();
+    for path in traces::of(&sandbox.repo()).keys() {
+        std::os::unix::fs::lchown(path, Some(0), Some(0)).unwrap();
+    }
+}
+
+/// A file system of a few hundred kilobytes, where the system lets us have one.
+struct SmallDisk<'s>(&'s Sandbox);
+
+impl<'s> SmallDisk<'s> {
+    fn over_the_objects(sandbox: &'s Sandbox) -> Option<SmallDisk<'s>> {
+        let objects = sandbox.file(".git/objects");
+        let kept = sandbox.root().join("tmp/objects");
+        let mounted = rustix::process::geteuid().is_root()
+            && sandbox
+                .command("cp")
+                .args(["-a".as_ref(), objects.as_os_str(), kept.as_os_str()])
+                .run()
+                .code
+                == 0
+            && sandbox
+                .command("mount")
+                .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+                .args([&objects])
+                .run()
+                .code
+                == 0;
+        if !mounted {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+        let disk = SmallDisk(sandbox);
+        sandbox
+            .command("cp")
+            .args(["-a".into(), kept.join("."), objects])
+            .run()
+            .ok();
+        Some(disk)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let objects = self.0.file(".git/objects");
+        let saved = self.0.root().join("tmp/saved");
+        let _ = self
+            .0
+            .command("cp")
+            .args(["-a".as_ref(), objects.as_os_str(), saved.as_os_str()])
+            .run();
+        self.0.command("umount").args(["-l"]).args([&objects]).run();
+        let _ = fs::remove_dir_all(&objects);
+        let _ = fs::rename(saved, objects);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    let held = sandbox.hold("--id squeezed");
+    {
+        let Some(_disk) = SmallDisk::over_the_objects(&sandbox) else {
+            sandbox.end(&held.id);
+            return;
+        };
+        let big: Vec<u8> = (0..600_000u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        fs::write(sandbox.worktree("squeezed").join("big.bin"), &big).unwrap();
+        let before = sandbox.tip("squeezed");
+        let run = sandbox.session("checkpoint squeezed");
+        run.fails(128).says("space");
+        assert_eq!(sandbox.tip("squeezed"), before);
+        assert!(crate::sandbox::processes::is_alive(held.pid));
+        sandbox.order(&held, "rm big.bin");
+        sandbox.session("checkpoint squeezed").ok();
+        sandbox.session("terminate squeezed").ok();
+        assert_eq!(sandbox.state("squeezed"), "terminated");
+    }
+    assert_eq!(sandbox.state("squeezed"), "terminated");
 }

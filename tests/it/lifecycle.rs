@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
+use rustix::process::Signal;
+
 use crate::sandbox::processes;
 use crate::{on_every_format, on_one_format};
 
@@ -185,6 +187,13 @@ on_one_format! {
         }
     }
 
+    fn our_own_failure_is_125_so_that_a_bisection_skips(sandbox: &Sandbox) {
+        sandbox
+            .session("run --base no-such-commit -- true")
+            .fails(125)
+            .says("no-such-commit");
+    }
+
     fn a_time_limit_holds_in_the_foreground_and_when_detached(sandbox: &Sandbox) {
         sandbox
             .session("run --id near --timeout 300ms -- sleep 1000")
@@ -217,6 +226,41 @@ on_one_format! {
         assert_eq!(next().as_deref(), Some("last"));
         assert_eq!(next(), None);
         running.end().ok();
+    }
+
+    fn an_interrupted_run_ends_the_session_and_tells_how_to_go_on(sandbox: &Sandbox) {
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+            let id = format!("stopped-by-{code}");
+            sandbox.fifo(&id);
+            let script = format!("echo kept > new.txt; echo up > \"$FIFOS/{id}\"; exec sleep 1000");
+            let running = sandbox
+                .session_command(&format!("run --id {id} -- sh -c"))
+                .args([script])
+                .spawn();
+            sandbox.hear(&id);
+            processes::signal(running.pid(), signal);
+            running.end().exits(code).says("hint: ");
+            assert_eq!(sandbox.state(&id), "terminated");
+            assert_eq!(sandbox.trailer(&id, "Outcome"), "stopped");
+            assert_eq!(sandbox.saved(&id, "new.txt"), "kept");
+        }
+    }
+
+    fn an_interrupted_run_suspends_or_detaches_where_that_is_configured(sandbox: &Sandbox) {
+        for (choice, state) in [("suspend", "suspended"), ("detach", "running")] {
+            sandbox.config("session.interrupt", choice);
+            sandbox.fifo(choice);
+            let script = format!("echo up > \"$FIFOS/{choice}\"; exec sleep 1000");
+            let running = sandbox
+                .session_command(&format!("run --id {choice} -- sh -c"))
+                .args([script])
+                .spawn();
+            sandbox.hear(choice);
+            processes::signal(running.pid(), Signal::INT);
+            running.end().exits(130);
+            assert_eq!(sandbox.state(choice), state);
+            sandbox.end(choice);
+        }
     }
 
     fn wait_is_for_all_or_for_any_or_for_so_long(sandbox: &Sandbox) {

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use serde_json::json;
 
+use crate::sandbox::traces;
 use crate::{on_every_format, on_one_format};
 
 /// A session with one commit, one change and one new file, still running.
@@ -19,6 +20,56 @@ fn busy(sandbox: &crate::sandbox::Sandbox, id: &str) -> crate::sandbox::Held {
 }
 
 on_every_format! {
+    fn readers_leave_the_repository_byte_for_byte_as_it_was(sandbox: &Sandbox) {
+        let held = busy(sandbox, "busy");
+        sandbox.session("new --id pending -- true").ok();
+        sandbox.session("run --id failed -- sh -c 'exit 1'").exits(1);
+        let suspended = sandbox.hold("--id suspended");
+        sandbox.session("suspend suspended").ok();
+        sandbox.kill_supervisor(&suspended);
+        let crashed = sandbox.hold("--id crashed");
+        sandbox.kill_supervisor(&crashed);
+        sandbox.kill_worker(&crashed);
+        let before = traces::of(sandbox.root());
+        for line in [
+            "list",
+            "list --all",
+            "list --all --json",
+            "list --porcelain -z",
+            "list --format %(id)",
+            "list --state running",
+            "show busy",
+            "show --json busy",
+            "show failed",
+            "show crashed",
+            "log busy",
+            "log --json busy",
+            "log suspended",
+            "output busy",
+            "output --tail 1 failed",
+            "diff busy",
+            "diff --stat busy",
+            "diff suspended",
+            "path busy",
+            "path --json busy",
+            "",
+        ] {
+            for _ in 0..3 {
+                sandbox.session(line).ok();
+            }
+        }
+        let after = traces::of(sandbox.root());
+        let changed: Vec<_> = after
+            .iter()
+            .filter(|(path, trace)| before.get(*path) != Some(trace))
+            .collect();
+        assert!(changed.is_empty(), "{changed:#?}");
+        assert_eq!(after.len(), before.len());
+        for id in [&held.id, "pending", "suspended", "crashed"] {
+            sandbox.end(id);
+        }
+    }
+
     fn a_list_shows_what_has_not_ended_and_all_when_asked(sandbox: &Sandbox) {
         let held = busy(sandbox, "busy");
         sandbox.session("new --id young --title Later -- true").ok();
@@ -161,6 +212,42 @@ on_one_format! {
         output.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"");
         following.end().ok();
+    }
+
+    fn nothing_is_invented_for_an_id_that_nobody_has(sandbox: &Sandbox) {
+        sandbox.session("run --id real -- echo hi").ok();
+        for line in [
+            "show",
+            "log",
+            "output",
+            "output -f",
+            "diff",
+            "path",
+            "start",
+            "suspend",
+            "resume",
+            "terminate",
+            "wait",
+            "retry",
+            "checkpoint",
+            "restore",
+            "recover",
+            "note -m x",
+        ] {
+            let code = if line == "wait" { 125 } else { 1 };
+            let run = sandbox.session(&format!("{line} nobody"));
+            run.fails(code).says("nobody");
+            if line == "output -f" {
+                continue;
+            }
+            let json = sandbox
+                .session(&format!("{line} --json nobody"))
+                .exits(code)
+                .json();
+            assert_eq!(json["schema"], 1, "{line}");
+            assert_eq!(json["error"]["code"], "not-found", "{line}");
+        }
+        sandbox.session("exec nobody -- echo hi").fails(1).says("nobody");
     }
 
     fn a_session_is_named_in_many_ways(sandbox: &Sandbox) {

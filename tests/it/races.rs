@@ -101,4 +101,53 @@ on_every_format! {
         }
         assert!(!crate::sandbox::processes::is_alive(held.pid));
     }
+
+    fn sessions_start_and_end_side_by_side(sandbox: &Sandbox) {
+        // Git itself gives up when another process writes to a reftable for too long.
+        let script = "echo x > new.txt; git add new.txt; until git commit -q -m work; do :; done";
+        let running: Vec<_> = (0..6)
+            .map(|number| {
+                let line = format!("run --id side-{number} -- sh -c");
+                sandbox.session_command(&line).args([script]).spawn()
+            })
+            .collect();
+        for run in running {
+            run.end().ok();
+        }
+        for number in 0..6 {
+            let id = format!("side-{number}");
+            assert_eq!(sandbox.events(&id), ["create", "start", "terminate"]);
+            let commit = sandbox.git(&format!("rev-parse session/{id}"));
+            assert_eq!(sandbox.trailer(&id, "Head"), commit);
+            let note = sandbox.git(&format!("notes --ref=sessions show {commit}"));
+            assert!(note.contains(&id), "{note}");
+        }
+    }
+
+    fn what_is_published_survives_a_collector_beside_it(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id kept");
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    sandbox.git_agrees("gc -q --prune=now");
+                }
+            });
+            let writer = scope.spawn(|| {
+                for round in 0..8 {
+                    let name = sandbox.worktree("kept").join(format!("{round}.txt"));
+                    std::fs::write(name, format!("round {round}\n")).unwrap();
+                    sandbox.session("checkpoint kept").ok();
+                    sandbox.session("note kept -m round").ok();
+                }
+            });
+            let end = writer.join();
+            done.store(true, Ordering::Relaxed);
+            assert!(end.is_ok());
+        });
+        sandbox.assert_sound();
+        assert_gapless(sandbox, "kept", 18);
+        assert_eq!(sandbox.saved("kept", "7.txt"), "round 7");
+        sandbox.end(&held.id);
+    }
 }

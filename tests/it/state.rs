@@ -333,6 +333,20 @@ on_every_format! {
         sandbox.end("sparse");
     }
 
+    fn a_worktree_that_cannot_be_put_back_keeps_the_command_from_running(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id homeless");
+        sandbox.session("suspend homeless").ok();
+        let tree = sandbox.worktree("homeless");
+        fs::remove_dir_all(&tree).unwrap();
+        fs::write(&tree, "somebody else's file").unwrap();
+        let before = sandbox.tip("homeless");
+        sandbox.session("resume homeless").fails(1).says("homeless");
+        assert_eq!(sandbox.tip("homeless"), before);
+        assert_eq!(fs::read(&tree).unwrap(), b"somebody else's file");
+        fs::remove_file(&tree).unwrap();
+        sandbox.end(&held.id);
+    }
+
     fn a_worktree_that_was_moved_is_found_or_named_and_loses_nothing(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id moved");
         let tree = sandbox.worktree("moved");

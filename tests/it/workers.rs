@@ -228,4 +228,31 @@ on_one_format! {
         sandbox.session("output polite").ok().prints("interrupted");
         sandbox.end("polite");
     }
+
+    fn a_named_worker_is_checked_when_it_is_used(sandbox: &Sandbox) {
+        let cases = [
+            ("command", "no-such-agent --now", "no-such-agent"),
+            ("suspendSignal", "LOUD", "LOUD"),
+            ("grace", "soon", "soon"),
+            ("timeout", "later", "later"),
+            ("retries", "often", "often"),
+            ("comand", "true", "comand"),
+        ];
+        for (key, value, told) in cases {
+            let name = format!("agent-{key}").to_lowercase();
+            if key != "command" {
+                sandbox.config(&format!("session-worker.{name}.command"), "true");
+            }
+            sandbox.config(&format!("session-worker.{name}.{key}"), value);
+            let run = sandbox.session(&format!("run -d --worker {name}"));
+            run.fails(125).says(told).says(&name);
+            assert_eq!(sandbox.git("for-each-ref refs/sessions"), "", "{key}");
+        }
+        let run = sandbox.session("run -d --worker agent-command");
+        run.says("PATH");
+        sandbox
+            .session("run -d --worker nobody")
+            .fails(125)
+            .says("nobody");
+    }
 }
