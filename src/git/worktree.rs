@@ -5,7 +5,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
@@ -253,6 +256,32 @@ pub fn clean_half_made(repo: &Repo, path: &Path, trash: &Path) -> Result<()> {
         remove(repo, &found, trash)?;
     }
     Ok(())
+}
+
+/// How long git holds the lock of a reference at most: one write.
+const ONE_WRITE: Duration = Duration::from_secs(1);
+
+/// Moves away the lock that a killed `git worktree add` of ours left on the branch that it was making.
+///
+/// The caller knows that it was to be made and that no child of ours is at it any more; who else might be making that
+/// very branch has a second to do so.
+pub fn break_branch_lock(repo: &Repo, branch: &str, trash: &Path) -> Result<()> {
+    if repo.ref_format() != RefFormat::Files {
+        return Ok(());
+    }
+    let lock = repo.common_dir().join(format!("refs/heads/{branch}.lock"));
+    let Ok(seen) = lock.symlink_metadata() else {
+        return Ok(());
+    };
+    let age = seen.modified().ok().and_then(|time| time.elapsed().ok());
+    thread::sleep(ONE_WRITE.saturating_sub(age.unwrap_or_default()));
+    match lock.symlink_metadata() {
+        Ok(still) if (still.dev(), still.ino()) == (seen.dev(), seen.ino()) => {
+            let aside = unused(trash, lock.file_name().unwrap_or_default());
+            fs::rename(&lock, aside).map_err(Error::io(format!("cannot move '{}' away", lock.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Locks a worktree against pruning, for a reason.

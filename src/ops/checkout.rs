@@ -42,7 +42,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
             unrestored: Vec::new(),
         });
     }
-    let begun = begun_before(ws, &run_dir)?;
+    let begun = begun_before(ws, &run_dir, spec.branch.as_deref())?;
     let base = session.event.summary.base.ok_or(Error::Unborn)?;
     let full = spec.branch.as_deref().map(names::full_branch);
     let exists = match &full {
@@ -101,7 +101,7 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
             unrestored: Vec::new(),
         });
     }
-    begun_before(ws, &run_dir)?;
+    begun_before(ws, &run_dir, spec.branch.as_deref())?;
     let path = before
         .map(|place| PathBuf::from(place.path.as_os_str()))
         .unwrap_or_else(|| planned_path(ws, id, spec));
@@ -212,7 +212,7 @@ pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
 }
 
 /// What a command that was killed left of its plan; what it had only begun is removed.
-fn begun_before(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
+fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Result<Option<Place>> {
     let place = run_dir.place()?;
     if let Some(place) = &place {
         let path = Path::new(place.path.as_os_str());
@@ -227,6 +227,9 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
             false => {
                 if let Some(half) = worktree::at(&ws.repo, path)? {
                     worktree::remove(&ws.repo, &half, &ws.trash())?;
+                }
+                if let Some(name) = place.made_branch.then_some(branch).flatten() {
+                    worktree::break_branch_lock(&ws.repo, name, &ws.trash())?;
                 }
             }
         }
@@ -303,7 +306,7 @@ fn add(
 
 /// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped.
 pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
-    let Some(place) = begun_before(ws, run_dir)? else {
+    let Some(place) = begun_before(ws, run_dir, None)? else {
         return Ok(());
     };
     if let Some(found) = standing(ws, run_dir)? {

@@ -71,15 +71,12 @@ pub fn finish(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()>
     if session.event.summary.state == State::Terminated {
         park(ws, run_dir)?;
     }
-    let over = match session.event.summary.state {
-        State::Terminated => true,
-        State::Suspended => !session.event.summary.frozen,
-        State::Pending | State::Running => false,
-    };
-    if over {
-        run_dir.clear_run()
-    } else {
-        run_dir.clear_intent()
+    match session.event.summary.state {
+        State::Terminated => run_dir.clear_run(),
+        State::Suspended if session.event.summary.frozen => run_dir.clear_intent(),
+        State::Suspended => run_dir.clear_run(),
+        // An intent that is still there belongs to whoever lets the processes go on.
+        State::Pending | State::Running => Ok(()),
     }
 }
 

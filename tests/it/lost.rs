@@ -104,6 +104,41 @@ on_one_format! {
         sandbox.session("output begun").prints("slow\none\ntwo\nthree\n");
     }
 
+    fn a_branch_that_was_only_begun_is_made_anew(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        sandbox.new_session("--id begun -- true");
+        let starting = sandbox
+            .session_command("start begun")
+            .inner(|command| {
+                command.process_group(0);
+            })
+            .spawn();
+        assert_eq!(sandbox.hear("checkout"), "hangs");
+        kill_group(starting.pid());
+        starting.end();
+        no_longer_slow(sandbox);
+        // As if git had been killed a moment earlier.
+        let lock = sandbox.file(".git/refs/heads/session/begun.lock");
+        fs::rename(sandbox.file(".git/refs/heads/session/begun"), &lock).unwrap();
+        sandbox.session("start begun").ok();
+        sandbox.session("wait begun").exits(0);
+        assert!(!lock.exists());
+    }
+
+    fn a_worker_that_stands_still_is_always_known_to_do_so(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id watched");
+        let intent = sandbox.run_dir("watched").join("intent.json");
+        for _ in 0..10 {
+            let mut checkpoint = sandbox.session_command("checkpoint watched").spawn();
+            while checkpoint.child.try_wait().unwrap().is_none() {
+                let unsaid = doing(held.pid) == Some('T') && !intent.exists() && doing(held.pid) == Some('T');
+                assert!(!unsaid, "a checkpoint that were killed now would leave it stopped");
+            }
+            checkpoint.end().ok();
+        }
+        sandbox.let_end(&held, 0);
+    }
+
     fn a_worktree_that_was_only_begun_goes_with_its_session(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         sandbox.new_session("--id begun -- true");

@@ -97,7 +97,14 @@ pub fn update(
             return Err(Error::RefConflict(name.to_owned()));
         }
         if start.elapsed() >= PATIENCE {
-            return Err(error);
+            let lock = repo.common_dir().join("reftable/tables.list.lock");
+            return Err(match lock.exists() {
+                true => Error::Locked {
+                    name: name.to_owned(),
+                    path: lock,
+                },
+                false => error,
+            });
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
