@@ -66,7 +66,7 @@ impl Failure {
     }
 
     /// As what `run` and `wait` say of themselves: 125, unless the command line or the command is to blame.
-    pub fn as_our_own(mut self) -> Failure {
+    pub fn into_our_own(mut self) -> Failure {
         if matches!(self.exit, 1 | 128) && self.code != "changed" {
             self.exit = 125;
         }

@@ -41,7 +41,7 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         // What keeps a followed command from running says nothing about it, so that `git bisect run` skips.
-        self.go().map_err(Failure::as_our_own)
+        self.go().map_err(Failure::into_our_own)
     }
 
     fn go(self) -> Result<i32, Failure> {

@@ -36,7 +36,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        self.go().map_err(Failure::as_our_own)
+        self.go().map_err(Failure::into_our_own)
     }
 
     fn go(self) -> Result<i32, Failure> {

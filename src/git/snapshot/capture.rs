@@ -16,7 +16,7 @@ use super::index::Index;
 use super::manifest::{self, Manifest, Name, Odd};
 use super::status::{Status, Tracked, status};
 use super::store::{Stored, file_entry, is_gits, store, write_tree};
-use super::walk::{Walk, place, walk};
+use super::walk::{Skip, Walk, place, walk};
 use super::{Unsaved, Work, index, midst, read};
 use crate::git::batch::{Batch, FileError, Kept};
 use crate::git::objects::{self, Object};
@@ -146,25 +146,6 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
     Ok(difference)
 }
 
-/// The tree of a worktree as it is, in a pack that stays; neither its index nor any reference is touched.
-pub fn tree_of_worktree(repo: &Repo, worktree: &Path) -> Result<ObjectId> {
-    let mut batch = Batch::new(repo, Durability::Relaxed);
-    let status = status(repo, worktree)?;
-    let index_tree = index_tree(repo, &mut batch, &status)?;
-    let mut manifest = Manifest::default();
-    let tree = tree(
-        &mut batch,
-        worktree,
-        &status,
-        index_tree,
-        &[],
-        &mut manifest,
-        &mut Vec::new(),
-    )?;
-    batch.finish()?.release(repo)?;
-    Ok(tree)
-}
-
 /// Everything of a capture but its commits.
 struct Gathered {
     head: Option<ObjectId>,
@@ -191,25 +172,17 @@ fn gather(
     batch: &mut Batch<'_>,
 ) -> Result<Gathered> {
     let index_path = what.git_dir.join("index");
-    let status = status(repo, what.worktree)?;
-    let skip: HashSet<BString> = status
-        .ignored
-        .iter()
-        .map(|path| path.strip_suffix(b"/").unwrap_or(path).into())
-        .chain(status.nested.iter().cloned())
-        .chain(
-            status
-                .tracked
-                .iter()
-                .filter(|file| file.submodule.is_some())
-                .map(|file| file.path.clone()),
-        )
-        .collect();
-    let (walked, index) = thread::scope(|scope| {
+    let skip = Skip::default();
+    let (status, walked, index) = thread::scope(|scope| {
         let walking = scope.spawn(|| walk(what.worktree, &skip));
+        let status = status(repo, what.worktree);
+        // Whatever git says, the walk comes to its end.
+        skip.set(status.as_ref().map(not_walked).unwrap_or_default());
         let index = index::read(repo, &index_path, what.worktree);
-        (walking.join().unwrap_or_else(|_| panicked()), index)
+        (status, walking.join().unwrap_or_else(|_| panicked()), index)
     });
+    let status = status?;
+    let walked = walked.without(&skip);
     let mut unsaved = walked.unsaved;
     let index = index.unwrap_or_else(|error| {
         unsaved.push(Unsaved::new("index", error));
@@ -258,6 +231,23 @@ fn gather(
         extra,
         unsaved,
     })
+}
+
+/// What has permissions and directories of its own: ignored files, nested repositories, submodules.
+fn not_walked(status: &Status) -> HashSet<BString> {
+    let ignored = status
+        .ignored
+        .iter()
+        .map(|path| path.strip_suffix(b"/").unwrap_or(path).into());
+    let modules = status
+        .tracked
+        .iter()
+        .filter(|file| file.submodule.is_some())
+        .map(|file| file.path.clone());
+    ignored
+        .chain(status.nested.iter().cloned())
+        .chain(modules)
+        .collect()
 }
 
 /// A walk that came to nothing is named, not taken for an empty worktree.

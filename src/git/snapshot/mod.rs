@@ -21,7 +21,7 @@ use gix::bstr::BString;
 use super::objects::{self};
 use super::{Error, Repo, Result};
 
-pub use capture::{Capture, Captured, Extra, capture, differs, tree_of_worktree};
+pub use capture::{Capture, Captured, Extra, capture, differs};
 pub use manifest::{Manifest, Name};
 pub use restore::{Restored, restore};
 

@@ -46,12 +46,15 @@ pub struct Submodule {
     pub content: bool,
 }
 
-/// Asks git, which writes nothing and runs no file system monitor.
+/// Asks git, which runs no file system monitor.
+///
+/// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
+/// its files, as after a checkout, would make each later look read them all.
 pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
     let output = repo
         .git_in(worktree)?
         .args([
-            "--no-optional-locks",
+            
             "-c",
             "core.fsmonitor=false",
             "-c",

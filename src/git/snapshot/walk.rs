@@ -5,16 +5,12 @@ use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::thread;
+use std::sync::OnceLock;
 
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::Unsaved;
 use super::manifest::{Name, Odd};
-
-/// How many directories make a second thread worth it.
-const MANY: usize = 64;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -23,60 +19,65 @@ pub struct Walk {
     pub unsaved: Vec<Unsaved>,
 }
 
-/// Looks through a directory, without what is in `skip` (paths relative to it) and without `.git` at its top.
-pub fn walk(root: &Path, skip: &HashSet<BString>) -> Walk {
+/// Paths that are not looked at, relative to the directory; known only some time after a walk has begun.
+#[derive(Debug, Default)]
+pub struct Skip(OnceLock<HashSet<BString>>);
+
+impl Skip {
+    /// Makes them known.
+    pub fn set(&self, paths: HashSet<BString>) {
+        // Once they are known they don't change.
+        let _ = self.0.set(paths);
+    }
+
+    /// Whether a path, or a directory that it is in, is among them, as far as that is known.
+    fn has(&self, path: &BStr) -> bool {
+        let Some(paths) = self.0.get().filter(|paths| !paths.is_empty()) else {
+            return false;
+        };
+        let mut ends = path
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at);
+        ends.any(|end| paths.contains(path[..end].as_bstr())) || paths.contains(path)
+    }
+}
+
+/// Looks through a directory, without what is to be skipped and without `.git` at its top.
+///
+/// It runs beside `git status`, which takes as long and tells what is to be skipped: what was found before that was
+/// known is left out by [`Walk::without`].
+pub fn walk(root: &Path, skip: &Skip) -> Walk {
     let mask = umask();
     let mut found = Walk::default();
     let mut queue = vec![BString::default()];
-    // One thread goes on until there is enough for two.
-    while queue.len() < MANY {
-        let Some(dir) = queue.pop() else { break };
-        look(root, dir.as_ref(), skip, mask, &mut found, &mut queue);
+    while let Some(dir) = queue.pop() {
+        if !skip.has(dir.as_ref()) {
+            look(root, dir.as_ref(), skip, mask, &mut found, &mut queue);
+        }
     }
-    if !queue.is_empty() {
-        let shared = Mutex::new(queue);
-        let all = Mutex::new(&mut found);
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut found = Walk::default();
-                    let mut own = Vec::new();
-                    loop {
-                        let next = own.pop().or_else(|| shared.lock().ok()?.pop());
-                        let Some(dir) = next else { break };
-                        look(root, BStr::new(&dir), skip, mask, &mut found, &mut own);
-                    }
-                    if let Ok(mut all) = all.lock() {
-                        all.add(found);
-                    }
-                });
-            }
-        });
-    }
-    found.odd.sort();
-    found.unsaved.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
 impl Walk {
-    fn add(&mut self, other: Walk) {
-        for (mode, mut paths) in other.odd.modes {
-            self.odd.modes.entry(mode).or_default().append(&mut paths);
+    /// Leaves out what is to be skipped, and puts the rest in an order that doesn't depend on the file system.
+    pub fn without(mut self, skip: &Skip) -> Walk {
+        for paths in self.odd.modes.values_mut() {
+            paths.retain(|Name(path)| !skip.has(path.as_ref()));
         }
-        self.odd.empty_directories.extend(other.odd.empty_directories);
-        self.unsaved.extend(other.unsaved);
+        self.odd.modes.retain(|_, paths| !paths.is_empty());
+        self.odd
+            .empty_directories
+            .retain(|Name(path)| !skip.has(path.as_ref()));
+        self.unsaved.retain(|what| !skip.has(what.path.as_ref()));
+        self.odd.sort();
+        self.unsaved.sort_by(|a, b| a.path.cmp(&b.path));
+        self
     }
 }
 
-fn look(
-    root: &Path,
-    dir: &BStr,
-    skip: &HashSet<BString>,
-    mask: u32,
-    found: &mut Walk,
-    queue: &mut Vec<BString>,
-) {
+fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue: &mut Vec<BString>) {
     let at = place(root, dir);
     let entries = match fs::read_dir(&at) {
         Ok(entries) => entries,
@@ -90,7 +91,7 @@ fn look(
         }
         empty = false;
         let path = join(dir, file.as_bytes());
-        if skip.contains(&path) {
+        if skip.has(path.as_ref()) {
             continue;
         }
         let Ok(meta) = entry.metadata() else { continue };
@@ -159,7 +160,6 @@ pub fn odd_mode(meta: &Metadata, mask: u32) -> Option<u32> {
 
 /// The process's file mode creation mask, which the system tells only by changing it.
 pub fn umask() -> u32 {
-    use std::sync::OnceLock;
     static MASK: OnceLock<u32> = OnceLock::new();
     *MASK.get_or_init(|| {
         let mask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
