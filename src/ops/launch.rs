@@ -12,13 +12,14 @@ use super::error::{Error, Result};
 use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
 use super::record::{check, load, spec};
 use super::recover::{check_known, check_unless_stale, reconcile};
+use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
 use super::workspace::{Workspace, random_word};
 use crate::git::command::is_local_variable;
 use crate::git::snapshot::Unsaved;
 use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::store::Session;
-use crate::worker::{Detach, Lease, Ready, Signal, detach, wait_free};
+use crate::worker::{Detach, Ladder, Lease, Ready, Signal, detach, wait_free};
 
 /// The verb by which a supervisor is started.
 pub const SUPERVISE: &str = "supervise";
@@ -67,13 +68,16 @@ fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> 
     ws.prepare()?;
     let run_dir = ws.run_dir(id);
     let guard = guard_alone(&run_dir, id)?;
-    let session = reconcile(ws, &guard, id)?;
+    let mut session = reconcile(ws, &guard, id)?;
     check(&session, kind)?;
     if kind == Kind::Resume
         && let Some(run) = run_dir.run()?
         && run_dir.is_supervised()?
     {
-        return thaw(ws, &run_dir, &run, &session);
+        if checkout::standing(ws, &run_dir)?.is_some() {
+            return thaw(ws, &run_dir, &run, &session);
+        }
+        session = melt(ws, &run_dir, &run, id)?;
     }
     let spec = spec(ws, &session)?;
     let variables = variables(&run_dir, &spec)?;
@@ -223,6 +227,16 @@ fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Resul
         worktree,
         unrestored: Vec::new(),
     })
+}
+
+/// Ends the processes of a frozen session whose worktree is gone: they could only go on in a place that is no more.
+fn melt(ws: &Workspace, run_dir: &RunDir, run: &Run, id: &SessionId) -> Result<Session> {
+    check_known(id, run)?;
+    let stopped = crate::worker::stop(&run_dir.target(Some(run)), Ladder::Kill)?;
+    if let Some(error) = still_alive(id, &stopped) {
+        return Err(error);
+    }
+    settle(ws, id, Kind::Checkpoint, &End::default())
 }
 
 /// Wakes a supervisor, so that it looks at what has changed.

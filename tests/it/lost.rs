@@ -286,6 +286,18 @@ on_one_format! {
         sandbox.let_end(&held, 0);
     }
 
+    fn a_frozen_session_whose_worktree_is_gone_is_put_back_and_begins_anew(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id ice");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend --freeze ice").ok();
+        let before = held.pid;
+        fs::remove_dir_all(sandbox.worktree("ice")).unwrap();
+        sandbox.resume(&mut held);
+        assert!(!processes::is_alive(before));
+        sandbox.order(&held, "grep -q x new.txt && test -e README");
+        sandbox.let_end(&held, 0);
+    }
+
     fn time_that_a_session_is_frozen_does_not_count(sandbox: &Sandbox) {
         let held = sandbox.hold("--id timed --timeout 2s --grace 1s");
         sandbox.session("suspend --freeze timed").ok();
