@@ -227,7 +227,44 @@ impl Cmd {
     }
 }
 
+/// A git child that is at work while its caller does something else.
+pub struct Running {
+    child: std::process::Child,
+    verb: String,
+}
+
+impl Running {
+    /// Waits for its end and returns stdout.
+    ///
+    /// # Errors
+    /// As [`Cmd::run`].
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let output = self
+            .child
+            .wait_with_output()
+            .map_err(Error::io(format!("git {}", self.verb)))?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(refused(self.verb, &output))
+        }
+    }
+}
+
 impl Cmd {
+    /// Starts and returns at once.
+    pub fn start(mut self) -> Result<Running> {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self
+            .command
+            .spawn()
+            .map_err(Error::io(format!("git {}", self.verb)))?;
+        Ok(Running {
+            child,
+            verb: self.verb,
+        })
+    }
+
     /// Runs to the end with a file as standard input, and returns stdout.
     pub fn run_on(mut self, input: std::fs::File) -> Result<Vec<u8>> {
         self.command.stdin(input);

@@ -13,6 +13,7 @@ mod pack;
 pub mod refs;
 pub mod repo;
 pub mod snapshot;
+pub mod time;
 pub mod worktree;
 
 pub use error::{Error, Result};

@@ -1,9 +1,11 @@
 //! Packs that we write: kept from garbage collection while they are new, and merged when there are many.
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use gix::ObjectId;
 use gix::objs::Kind;
@@ -11,15 +13,13 @@ use rustix::fs::FlockOperation;
 use tempfile::NamedTempFile;
 
 use super::batch::FileError;
-use super::objects::{Object, sync};
+use super::objects::{self, Object, sync};
 use super::{Durability, Error, Repo, Result};
 
 /// What a `.keep` of ours says.
 const KEEP: &[u8] = b"git-session: kept until the snapshot is published\n";
 /// The beginning of the name of a pack that is being written. Not `tmp_`: such files are taken away by `git prune`.
 const TEMPORARY: &str = "git-session_pack_";
-/// How often git is asked to index a pack.
-const TRIES: usize = 10;
 /// How many small packs of ours are merged; `git gc --auto` begins at 50 of anybody's.
 const MANY: usize = 16;
 /// Packs from this size on are left alone.
@@ -27,8 +27,52 @@ const LARGE: u64 = 32 << 20;
 
 /// A pack that is being written.
 pub struct PackFile {
+    sink: Rc<RefCell<Sink>>,
+    /// One compressor for all objects: making one costs more than a small object does.
+    deflate: gix::zlib::stream::deflate::Write<Shared>,
+    hash: gix::hash::Kind,
+    entries: Vec<Indexed>,
+}
+
+/// What an index says of an object.
+struct Indexed {
+    id: ObjectId,
+    /// Of the object as it is in the pack.
+    crc: u32,
+    offset: u64,
+}
+
+/// The file, with what the index needs to know of the bytes that went into it.
+struct Sink {
     file: BufWriter<NamedTempFile>,
-    count: u32,
+    length: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.crc.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The compressor's way to the file, which headers take too.
+struct Shared(Rc<RefCell<Sink>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
 }
 
 impl PackFile {
@@ -41,24 +85,37 @@ impl PackFile {
             .prefix(TEMPORARY)
             .tempfile_in(&dir)
             .map_err(io())?;
-        let mut file = BufWriter::with_capacity(1 << 16, temp);
+        let file = BufWriter::with_capacity(1 << 16, temp);
+        let mut sink = Sink {
+            file,
+            length: 0,
+            crc: crc32fast::Hasher::new(),
+        };
         // The number of objects is filled in at the end.
-        file.write_all(b"PACK\0\0\0\x02\0\0\0\0").map_err(io())?;
-        Ok(PackFile { file, count: 0 })
+        sink.write_all(b"PACK\0\0\0\x02\0\0\0\0").map_err(io())?;
+        let sink = Rc::new(RefCell::new(sink));
+        let inner = Shared(Rc::clone(&sink));
+        let deflate = gix::zlib::stream::deflate::Write::new(inner, gix::zlib::Compression::BEST_SPEED);
+        Ok(PackFile {
+            sink,
+            deflate,
+            hash: repo.object_hash(),
+            entries: Vec::new(),
+        })
     }
 
     /// Adds an object.
     pub fn put(&mut self, object: &Object) -> Result<()> {
-        let header = header(object.kind, object.data.len() as u64);
-        let write = |file: &mut BufWriter<NamedTempFile>| -> std::io::Result<()> {
-            file.write_all(&header)?;
-            let mut deflate =
-                gix::zlib::stream::deflate::Write::new(file, gix::zlib::Compression::BEST_SPEED);
-            deflate.write_all(&object.data)?;
-            deflate.flush()
-        };
-        write(&mut self.file).map_err(Error::io("cannot write a pack"))?;
-        self.count += 1;
+        let id = objects::hash(self.hash, object)?;
+        let io = || Error::io("cannot write a pack");
+        let offset = self
+            .start(&header(object.kind, object.data.len() as u64))
+            .map_err(io())?;
+        self.deflate
+            .write_all(&object.data)
+            .and_then(|()| self.deflate.flush())
+            .map_err(io())?;
+        self.end(id, offset);
         Ok(())
     }
 
@@ -71,18 +128,17 @@ impl PackFile {
     ) -> std::result::Result<(), FileError> {
         let io = |error| FileError::Git(Error::io("cannot write a pack")(error));
         let mut hasher = blob_hasher(size, id.kind());
-        self.file.write_all(&header(Kind::Blob, size)).map_err(io)?;
-        let mut deflate =
-            gix::zlib::stream::deflate::Write::new(&mut self.file, gix::zlib::Compression::BEST_SPEED);
+        let offset = self.start(&header(Kind::Blob, size)).map_err(io)?;
+        let deflate = &mut self.deflate;
         each_chunk(file, size, |chunk| {
             hasher.update(chunk);
             deflate.write_all(chunk).map_err(io)
         })?;
         deflate.flush().map_err(io)?;
-        self.count += 1;
         let read = hasher
             .try_finalize()
             .map_err(|error| FileError::Read(std::io::Error::other(error)))?;
+        self.end(read, offset);
         if read == id {
             return Ok(());
         }
@@ -92,29 +148,70 @@ impl PackFile {
         )))
     }
 
+    /// Writes an object's header; gives the place where it begins.
+    fn start(&mut self, header: &[u8]) -> std::io::Result<u64> {
+        self.deflate.reset();
+        let mut sink = self.sink.borrow_mut();
+        sink.crc.reset();
+        let offset = sink.length;
+        sink.write_all(header)?;
+        Ok(offset)
+    }
+
+    fn end(&mut self, id: ObjectId, offset: u64) {
+        let crc = self.sink.borrow().crc.clone().finalize();
+        self.entries.push(Indexed { id, crc, offset });
+    }
+
     /// Completes the pack under its name and gives its `.keep`, which is there before the pack can be seen.
     pub fn finish(self, repo: &Repo, durability: Durability) -> Result<PathBuf> {
         let io = || Error::io("cannot write a pack");
-        let mut temp = self.file.into_inner().map_err(|error| io()(error.into_error()))?;
+        let PackFile {
+            sink,
+            deflate,
+            hash,
+            mut entries,
+        } = self;
+        drop(deflate);
+        let sink =
+            Rc::into_inner(sink).ok_or_else(|| Error::Malformed("a pack is still written to".to_owned()))?;
+        let mut temp = sink
+            .into_inner()
+            .file
+            .into_inner()
+            .map_err(|error| io()(error.into_error()))?;
+        let count =
+            u32::try_from(entries.len()).map_err(|_| Error::Malformed("too many objects".to_owned()))?;
         temp.seek(SeekFrom::Start(8)).map_err(io())?;
-        temp.write_all(&self.count.to_be_bytes()).map_err(io())?;
-        let checksum = checksum(temp.as_file_mut(), repo.object_hash())?;
+        temp.write_all(&count.to_be_bytes()).map_err(io())?;
+        let checksum = checksum(temp.as_file_mut(), hash)?;
         temp.seek(SeekFrom::End(0)).map_err(io())?;
         temp.write_all(checksum.as_slice()).map_err(io())?;
-        temp.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o444))
-            .map_err(io())?;
-        if durability == Durability::Durable {
-            temp.as_file().sync_all().map_err(io())?;
-        }
         let dir = repo.common_dir().join("objects/pack");
-        let keep = dir.join(format!("pack-{checksum}.keep"));
-        fs::write(&keep, KEEP).map_err(io())?;
-        let pack = dir.join(format!("pack-{checksum}.pack"));
-        temp.persist(&pack).map_err(|error| io()(error.error))?;
-        // Until the index is there, git doesn't see the pack.
-        index(repo, &pack)?;
+        entries.sort_by_key(|entry| entry.id);
+        let mut index = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(&dir)
+            .map_err(io())?;
+        index
+            .write_all(&index_of(&entries, checksum, hash)?)
+            .map_err(io())?;
+        for file in [temp.as_file(), index.as_file()] {
+            file.set_permissions(fs::Permissions::from_mode(0o444))
+                .map_err(io())?;
+            if durability == Durability::Durable {
+                file.sync_all().map_err(io())?;
+            }
+        }
         let name = format!("pack-{checksum}");
+        let keep = dir.join(format!("{name}.keep"));
+        fs::write(&keep, KEEP).map_err(io())?;
+        temp.persist(dir.join(format!("{name}.pack")))
+            .map_err(|error| io()(error.error))?;
+        // Until the index is there, git doesn't see the pack.
+        index
+            .persist(dir.join(format!("{name}.idx")))
+            .map_err(|error| io()(error.error))?;
         mark(repo, &name)?;
         if durability == Durability::Durable {
             sync(&dir)?;
@@ -123,17 +220,46 @@ impl PackFile {
     }
 }
 
-/// Makes the index of a pack. A collection beside may take git's temporary files away, so it is tried again.
-fn index(repo: &Repo, pack: &Path) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        // Large blobs are streamed here too.
-        let git = repo.git_with(&[("core.bigFileThreshold", "16m")])?;
-        match git.arg("index-pack").arg(pack).run() {
-            Err(_) if tries < TRIES => tries += 1,
-            done => return done.map(|_| ()),
-        }
+/// The index of a pack in version 2, as in gitformat-pack(5); the entries are in order.
+fn index_of(entries: &[Indexed], pack: ObjectId, hash: gix::hash::Kind) -> Result<Vec<u8>> {
+    /// Offsets from here on are in a table of their own.
+    const FAR: u64 = 1 << 31;
+    let mut out = b"\xfftOc\0\0\0\x02".to_vec();
+    let mut counts = [0u32; 256];
+    for entry in entries {
+        counts[usize::from(entry.id.first_byte())] += 1;
     }
+    let mut sum = 0;
+    for count in counts {
+        sum += count;
+        out.extend_from_slice(&sum.to_be_bytes());
+    }
+    entries
+        .iter()
+        .for_each(|entry| out.extend_from_slice(entry.id.as_slice()));
+    entries
+        .iter()
+        .for_each(|entry| out.extend_from_slice(&entry.crc.to_be_bytes()));
+    let mut far: Vec<u64> = Vec::new();
+    for entry in entries {
+        let place = if entry.offset < FAR {
+            entry.offset as u32
+        } else {
+            far.push(entry.offset);
+            FAR as u32 | (far.len() - 1) as u32
+        };
+        out.extend_from_slice(&place.to_be_bytes());
+    }
+    far.iter()
+        .for_each(|offset| out.extend_from_slice(&offset.to_be_bytes()));
+    out.extend_from_slice(pack.as_slice());
+    let mut hasher = gix::hash::hasher(hash);
+    hasher.update(&out);
+    let checksum = hasher
+        .try_finalize()
+        .map_err(Error::gix("cannot hash an index"))?;
+    out.extend_from_slice(checksum.as_slice());
+    Ok(out)
 }
 
 /// The beginning of an object in a pack: its kind and size.

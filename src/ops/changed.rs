@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 use super::local::write_atomically;
 use super::workspace::{Workspace, make_private_dir};
+use crate::git::command::Running;
 use crate::git::{Durability, objects};
 
 /// Counts as `git diff --shortstat` gives them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     pub files: usize,
     pub insertions: usize,
@@ -37,17 +38,13 @@ impl Changed {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Counts what lies between two trees.
-    pub fn between(ws: &Workspace, from: ObjectId, to: ObjectId) -> Result<Changed> {
+    /// Begins to count what lies between two commits; none where there is nothing.
+    pub fn start(ws: &Workspace, from: ObjectId, to: ObjectId) -> Result<Option<Running>> {
         let tree = |end| objects::tree_of(&ws.repo, end).unwrap_or(end);
         if tree(from) == tree(to) {
-            return Ok(Changed {
-                files: 0,
-                insertions: 0,
-                deletions: 0,
-            });
+            return Ok(None);
         }
-        let output = ws
+        let git = ws
             .repo
             .git()?
             .args([
@@ -59,9 +56,8 @@ impl Changed {
                 "--no-ext-diff",
                 "--no-textconv",
             ])
-            .args([from.to_string(), to.to_string()])
-            .run()?;
-        Ok(Changed::of_numstat(&output))
+            .args([from.to_string(), to.to_string()]);
+        Ok(Some(git.start()?))
     }
 
     /// Reads what `git diff --numstat -z` says.

@@ -8,6 +8,7 @@ use super::error::{Error, Result};
 use super::local::{Place, RunDir};
 use super::record::{load, record};
 use super::workspace::Workspace;
+use crate::git::command::Running;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
 use crate::git::snapshot::{self, Capture, Captured, Extra};
 use crate::git::{notes, worktree};
@@ -58,8 +59,11 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         event.summary.frozen = end.frozen;
         saved.tell(event);
     })?;
-    if let Some(kept) = saved.captured.and_then(|captured| captured.kept) {
-        kept.release(&ws.repo)?;
+    if let Some((captured, counting)) = saved.captured {
+        if let Some(kept) = captured.kept {
+            kept.release(&ws.repo)?;
+        }
+        counting.finish(ws, captured.work)?;
     }
     finish(ws, &session, &run_dir)?;
     Ok(session)
@@ -91,7 +95,7 @@ enum Locks {
 
 /// What a look at the worktree gave.
 struct Saved {
-    captured: Option<Captured>,
+    captured: Option<(Captured, Counting)>,
     /// Lines for the event on what is not saved.
     unsaved: Vec<String>,
 }
@@ -99,7 +103,7 @@ struct Saved {
 impl Saved {
     fn tell(&self, event: &mut Event) {
         event.summary.unsaved = self.unsaved.clone();
-        if let Some(captured) = &self.captured {
+        if let Some((captured, _)) = &self.captured {
             event.summary.work = Some(captured.work);
             event.summary.head = captured.head.or(event.summary.head);
         }
@@ -157,14 +161,14 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         },
     )?;
     move_work(ws, &name, own, captured.work)?;
-    count_changes(ws, session, &captured)?;
+    let counting = start_counting(ws, session, &captured)?;
     let unsaved: Vec<String> = captured
         .unsaved
         .iter()
         .map(|what| format!("{}: {}", what.path, what.why))
         .collect();
     Ok(Saved {
-        captured: Some(captured),
+        captured: Some((captured, counting)),
         unsaved,
     })
 }
@@ -184,15 +188,32 @@ fn recorded_output(ws: &Workspace, session: &Session, kind: Kind) -> Result<Opti
         }))
 }
 
-/// Counts what the work changes, for lists, which read no trees.
-fn count_changes(ws: &Workspace, session: &Session, captured: &Captured) -> Result<()> {
-    let Some(base) = session.event.summary.base else {
-        return Ok(());
-    };
-    if Changed::known(ws, captured.work).is_some() {
-        return Ok(());
+/// Begins to count what the work changes, for lists, which read no trees.
+fn start_counting(ws: &Workspace, session: &Session, captured: &Captured) -> Result<Counting> {
+    match session.event.summary.base {
+        Some(base) if Changed::known(ws, captured.work).is_none() => {
+            Ok(Counting::Begun(Changed::start(ws, base, captured.snapshot)?))
+        }
+        _ => Ok(Counting::Known),
     }
-    Changed::between(ws, base, captured.snapshot)?.remember(ws, captured.work)
+}
+
+/// How far the count of what a work changes is.
+enum Counting {
+    Known,
+    /// None where there is nothing to count.
+    Begun(Option<Running>),
+}
+
+impl Counting {
+    fn finish(self, ws: &Workspace, work: ObjectId) -> Result<()> {
+        let changed = match self {
+            Counting::Known => return Ok(()),
+            Counting::Begun(None) => Changed::default(),
+            Counting::Begun(Some(running)) => Changed::of_numstat(&running.finish()?),
+        };
+        changed.remember(ws, work)
+    }
 }
 
 /// The guard keeps others of this clone away, so losing here means that somebody else writes to our ref.

@@ -117,7 +117,7 @@ impl Workspace {
     pub fn sign(&self) -> Result<Signed> {
         let nobody = || (BString::from("git-session"), BString::from("session@localhost"));
         let people = self.repo.identities().unwrap_or_else(|| [nobody(), nobody()]);
-        let time = gix::date::Time::now_local_or_utc();
+        let time = crate::git::time::now();
         let [author, signature] = people.map(|(name, email)| Signature { name, email, time });
         let at = Timestamp::from_second(time.seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         let by = format!("{} <{}>", signature.name, signature.email);
