@@ -1,18 +1,20 @@
 //! Linked worktrees: added, found, locked, let go and removed.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gix::ObjectId;
-use gix::bstr::{BString, ByteSlice};
+use gix::bstr::{BStr, BString, ByteSlice};
 
+use super::refs::Target;
 use super::repo::{RefFormat, parse_oid};
 use super::{Error, Repo, Result};
 
@@ -306,13 +308,69 @@ pub fn unlock(_repo: &Repo, worktree: &Worktree) -> Result<()> {
 
 /// Lets HEAD go from its branch to that commit; index and files stay as they are.
 pub fn detach_head(repo: &Repo, worktree: &Worktree, at: ObjectId) -> Result<()> {
-    repo.git_in(&worktree.git_dir)?
-        .arg("--git-dir")
-        .arg(&worktree.git_dir)
-        .args(["update-ref", "--no-deref", "-m", "session: parked", "HEAD"])
-        .arg(at.to_string())
-        .run()
-        .map(|_| ())
+    const WHY: &str = "session: parked";
+    if repo.ref_format() == RefFormat::Reftable {
+        return repo
+            .git_in(&worktree.git_dir)?
+            .arg("--git-dir")
+            .arg(&worktree.git_dir)
+            .args(["update-ref", "--no-deref", "-m", WHY, "HEAD"])
+            .arg(at.to_string())
+            .run()
+            .map(|_| ());
+    }
+    let old = match head(repo, &worktree.git_dir)? {
+        Head::Detached(old) => old,
+        Head::Branch(name) => match name.to_str().ok().map(|name| repo.refs().get(name)).transpose()? {
+            Some(Some(Target::Object(old))) => old,
+            _ => repo.object_hash().null(),
+        },
+        Head::Unknown => repo.object_hash().null(),
+    };
+    let path = worktree.git_dir.join("HEAD");
+    let lock = worktree.git_dir.join("HEAD.lock");
+    let io = || Error::io(format!("cannot write '{}'", path.display()));
+    let mut file = match File::create_new(&lock) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let name = "HEAD".to_owned();
+            return Err(Error::Locked { name, path: lock });
+        }
+        Err(error) => return Err(io()(error)),
+    };
+    let written = file
+        .write_all(format!("{at}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| log_head(repo, worktree, old, at, WHY))
+        .and_then(|()| fs::rename(&lock, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&lock);
+    }
+    written.map_err(io())
+}
+
+/// Adds an entry to HEAD's reflog, where there is one, as git does.
+fn log_head(
+    repo: &Repo,
+    worktree: &Worktree,
+    old: ObjectId,
+    new: ObjectId,
+    why: &str,
+) -> std::io::Result<()> {
+    let log = OpenOptions::new()
+        .append(true)
+        .open(worktree.git_dir.join("logs/HEAD"));
+    let mut log = match log {
+        Ok(log) => log,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let (name, email) = match repo.identities() {
+        Some([_, committer]) => committer,
+        None => ("git-session".into(), "session@localhost".into()),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    log.write_all(format!("{old} {new} {name} <{email}> {} +0000\t{why}\n", now.as_secs()).as_bytes())
 }
 
 /// Removes a worktree: its directory into `trash` where that is on the same file system, so that it takes no time.
@@ -392,19 +450,34 @@ pub fn move_stale_locks(worktree: &Worktree, trash: &Path) -> Result<Vec<PathBuf
     Ok(moved)
 }
 
-/// The beginnings of reflog messages that git writes when a commit was made here rather than moved to.
-const MADE: [&str; 7] = ["commit", "cherry-pick", "revert", "rebase", "am", "merge", "pull"];
-/// What says the contrary.
-const MOVED: [&str; 8] = [
-    "Fast-forward",
-    "(start)",
-    "(finish)",
-    "(abort)",
-    "returning to",
-    "checkout",
-    "(reset)",
-    "fast-forward",
+/// Steps of a rebase that make a commit, as git calls them in reflog messages.
+const STEPS: [&[u8]; 7] = [
+    b"pick",
+    b"reword",
+    b"edit",
+    b"squash",
+    b"fixup",
+    b"continue",
+    b"merge",
 ];
+
+/// Whether a commit was made here rather than moved to, by the message that git writes into the reflog: what was run,
+/// perhaps a step in parentheses, a colon, and what came of it.
+fn is_made(message: &BStr) -> bool {
+    let (what, outcome) = message.split_once_str(": ").unwrap_or((message, b""));
+    let verb = what.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let step = what
+        .strip_suffix(b")")
+        .and_then(|what| Some(what.rsplit_once_str(" (")?.1));
+    match (verb, step) {
+        (b"commit", _) => true,
+        (b"rebase" | b"pull", Some(step)) => STEPS.contains(&step),
+        (b"cherry-pick" | b"revert" | b"rebase", _) => what == verb && outcome != b"fast-forward",
+        (b"am", _) => what == verb,
+        (b"merge" | b"pull", _) => !outcome.starts_with(b"Fast-forward"),
+        _ => false,
+    }
+}
 
 /// The commits that were made in a worktree, oldest first, by the entries of its HEAD's reflog after the first `seen`;
 /// with them the number of entries there are.
@@ -415,16 +488,8 @@ pub fn made_commits(repo: &Repo, worktree: &Worktree, seen: usize) -> Result<(Ve
     // A log that was cut is read from its beginning: a note that is there already isn't added again.
     let skip = if count < seen { 0 } else { seen };
     for (oid, message) in entries.into_iter().skip(skip) {
-        let by = MADE.iter().any(|verb| {
-            message.strip_prefix(verb.as_bytes()).is_some_and(|rest| {
-                rest.first()
-                    .is_some_and(|next| matches!(next, b':' | b' ' | b'-'))
-            })
-        });
-        let moved = MOVED
-            .iter()
-            .any(|word| message.find(word).is_some_and(|at| at < 60));
-        if by && !moved && !oid.is_null() && !made.contains(&oid) && super::objects::exists(repo, oid) {
+        let made_here = is_made(message.as_ref());
+        if made_here && !oid.is_null() && !made.contains(&oid) && super::objects::exists(repo, oid) {
             made.push(oid);
         }
     }

@@ -1,10 +1,10 @@
 //! Real repositories in every format, made and looked at with stock git.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
     io::Read,
-    os::unix::{ffi::OsStrExt, process::ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -69,13 +69,15 @@ fn environment() -> Vec<(&'static str, String)> {
     vec![
         ("GIT_CONFIG_GLOBAL", "/dev/null".to_owned()),
         ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
-        ("GIT_CONFIG_COUNT", "3".to_owned()),
+        ("GIT_CONFIG_COUNT", "4".to_owned()),
         ("GIT_CONFIG_KEY_0", "protocol.file.allow".to_owned()),
         ("GIT_CONFIG_VALUE_0", "always".to_owned()),
         ("GIT_CONFIG_KEY_1", "init.defaultBranch".to_owned()),
         ("GIT_CONFIG_VALUE_1", "main".to_owned()),
         ("GIT_CONFIG_KEY_2", "advice.detachedHead".to_owned()),
         ("GIT_CONFIG_VALUE_2", "false".to_owned()),
+        ("GIT_CONFIG_KEY_3", "advice.sparseIndexExpanded".to_owned()),
+        ("GIT_CONFIG_VALUE_3", "false".to_owned()),
         ("GIT_AUTHOR_NAME", identity("An", "Author")),
         ("GIT_AUTHOR_EMAIL", "author@example.com".to_owned()),
         ("GIT_COMMITTER_NAME", identity("A", "Committer")),
@@ -265,10 +267,6 @@ pub fn oid(hex: &str) -> ObjectId {
 pub fn put(path: &Path, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
-}
-
-pub fn bytes(name: &[u8]) -> OsString {
-    OsStr::from_bytes(name).to_owned()
 }
 
 /// The numbers of a sequence that has no order that anyone could see, the same in every run.

@@ -19,6 +19,8 @@ mod refs;
 mod rivals;
 mod sandbox;
 mod scratch;
+mod snapshot;
 mod state;
 mod worker;
 mod workers;
+mod worktree;

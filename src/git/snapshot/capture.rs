@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use gix::ObjectId;
 use gix::actor::Signature;
 use gix::bstr::{BStr, BString, ByteSlice};
+use gix::index::entry::Mode;
 use gix::objs::tree::{Editor, Entry, EntryKind, EntryMode};
 use gix::objs::{Kind, Tree, WriteTo};
 
 use super::index::Index;
 use super::manifest::{self, Manifest, Name, Odd};
 use super::status::{Status, Tracked, status};
-use super::store::{Stored, file_entry, is_gits, store, write_tree};
+use super::store::{Stored, file_entry, is_reserved, store, write_tree};
 use super::walk::{Skip, Walk, place, walk};
 use super::{Unsaved, Work, index, midst, read};
 use crate::git::batch::{Batch, FileError, Kept};
@@ -141,7 +143,25 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
     } else if gathered.index_tree != saved.index_tree {
         Some("its index has changed".to_owned())
     } else {
-        None
+        // What is in these may be nowhere else.
+        let part = |tree: ObjectId, name: &str| -> Result<Option<ObjectId>> {
+            let entries = batch.tree(tree)?.entries;
+            Ok(entries
+                .iter()
+                .find(|entry| entry.filename == name)
+                .map(|entry| entry.oid))
+        };
+        let mut changed = None;
+        for (name, what) in [
+            (NESTED, "a repository in it has changed"),
+            (MIDST, "what is half done there has changed"),
+            (STAGES, "its conflicts have changed"),
+        ] {
+            if changed.is_none() && part(gathered.stored, name)? != part(saved.stored, name)? {
+                changed = Some(what.to_owned());
+            }
+        }
+        changed
     };
     Ok(difference)
 }
@@ -201,12 +221,20 @@ fn gather(
         ..Manifest::default()
     };
     let index_tree = index_tree(repo, batch, &status)?;
-    let changed: Vec<BString> = index
+    let mut changed: Vec<BString> = index
         .assume_unchanged
         .iter()
         .filter(|file| is_changed(repo, what.worktree, file))
         .map(|file| file.path.0.clone())
         .collect();
+    if !what.git_dir.join("info/sparse-checkout").exists() {
+        // Where a checkout is sparse, git itself looks for files that are there all the same.
+        let here = |path: &&BString| place(what.worktree, path.as_bstr()).is_file();
+        let skipped = index.skip_worktree.iter().map(|Name(path)| path);
+        changed.extend(skipped.filter(here).cloned());
+        changed.sort();
+        changed.dedup();
+    }
     let tree = tree(
         batch,
         what.worktree,
@@ -217,6 +245,7 @@ fn gather(
         &mut unsaved,
     )?;
     manifest.intent_to_add = index.intent_to_add;
+    manifest.intent_modes = index.intent_modes;
     manifest.assume_unchanged = index.assume_unchanged.into_iter().map(|file| file.path).collect();
     manifest.skip_worktree = index.skip_worktree;
     manifest.conflicts = index.conflicts;
@@ -411,7 +440,13 @@ fn tree(
             _ => gone.push(path.clone()),
         }
     }
-    for path in status.untracked.iter().chain(changed) {
+    for path in changed {
+        match place(worktree, path.as_ref()).symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => raw(batch, path, unsaved)?,
+            _ => gone.push(path.clone()),
+        }
+    }
+    for path in &status.untracked {
         raw(batch, path, unsaved)?;
     }
     manifest.raw.sort();
@@ -435,26 +470,22 @@ fn tree(
     })
 }
 
-/// Names that `git fsck` refuses in a tree; those of git's own files, like `.gitignore`, are none of them.
-fn is_reserved(name: &BStr) -> bool {
-    let plain: Vec<u8> = name
-        .iter()
-        .filter(|byte| byte.is_ascii())
-        .map(u8::to_ascii_lowercase)
-        .collect();
-    let bare = plain.trim_end_with(|c| c == ' ' || c == '.');
-    let cut = bare.split(|byte| *byte == b':').next().unwrap_or_default();
-    is_gits(name) && (cut == b".git" || cut == b"git~1" || matches!(name.as_bytes(), b"." | b".."))
-}
-
-/// A file that git was told not to look at is changed if its bytes are not those of the index.
+/// A file that git was told not to look at is changed if it isn't what the index has.
 fn is_changed(repo: &Repo, worktree: &Path, file: &index::Assumed) -> bool {
     let path = place(worktree, file.path.0.as_ref());
-    match path.symlink_metadata() {
-        Ok(meta) if meta.is_file() => std::fs::read(&path)
-            .is_ok_and(|data| objects::id_of(repo, &Object::blob(data)).is_ok_and(|oid| oid != file.oid)),
-        _ => false,
-    }
+    let Ok(meta) = path.symlink_metadata() else {
+        return true;
+    };
+    let (kind, data) = if meta.is_symlink() {
+        let target = std::fs::read_link(&path).map(|target| target.into_os_string().into_encoded_bytes());
+        (Mode::SYMLINK, target)
+    } else if meta.is_file() && meta.mode() & 0o100 != 0 {
+        (Mode::FILE_EXECUTABLE, std::fs::read(&path))
+    } else {
+        (Mode::FILE, std::fs::read(&path))
+    };
+    let same = |data| objects::id_of(repo, &Object::blob(data)).is_ok_and(|oid| oid == file.oid);
+    kind != file.mode || !data.is_ok_and(same)
 }
 
 /// The work commit's own tree.

@@ -1,5 +1,6 @@
 //! What an index says beyond one version of each file: flags and conflicts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use gix::bstr::ByteSlice;
@@ -12,6 +13,7 @@ use crate::git::{Error, Repo, Result};
 #[derive(Debug, Default)]
 pub struct Index {
     pub intent_to_add: Vec<Name>,
+    pub intent_modes: BTreeMap<String, Vec<Name>>,
     pub assume_unchanged: Vec<Assumed>,
     pub skip_worktree: Vec<Name>,
     pub conflicts: Vec<Conflict>,
@@ -22,6 +24,7 @@ pub struct Index {
 pub struct Assumed {
     pub path: Name,
     pub oid: gix::ObjectId,
+    pub mode: Mode,
 }
 
 /// Reads the index at that path; one that isn't there is empty.
@@ -54,11 +57,16 @@ pub fn read(repo: &Repo, path: &Path, worktree: &Path) -> Result<Index> {
         }
         if entry.flags.contains(Flags::INTENT_TO_ADD) {
             index.intent_to_add.push(path.clone());
+            if entry.mode != Mode::FILE {
+                let mode = format!("{:06o}", entry.mode.bits());
+                index.intent_modes.entry(mode).or_default().push(path.clone());
+            }
         }
         if entry.flags.contains(Flags::ASSUME_VALID) {
             index.assume_unchanged.push(Assumed {
                 path: path.clone(),
                 oid: entry.id,
+                mode: entry.mode,
             });
         }
         if entry.mode == Mode::DIR {

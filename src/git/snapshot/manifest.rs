@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gix::bstr::{BString, ByteSlice};
+use gix::objs::tree::EntryKind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Its name in the work commit's tree.
@@ -27,6 +28,9 @@ pub struct Manifest {
     pub odd: Odd,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intent_to_add: Vec<Name>,
+    /// The kind of those of them that are no plain files, as in a tree.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub intent_modes: BTreeMap<String, Vec<Name>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assume_unchanged: Vec<Name>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,6 +47,24 @@ pub struct Manifest {
     /// What the stored directories have that their trees can't say, by the name that they are stored under.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub directories: BTreeMap<String, Odd>,
+}
+
+impl Manifest {
+    /// What a file is that was only intended to be added.
+    pub fn kind_of_intent(&self, name: &Name) -> EntryKind {
+        let is = |mode: &str| {
+            self.intent_modes
+                .get(mode)
+                .is_some_and(|names| names.contains(name))
+        };
+        if is("120000") {
+            EntryKind::Link
+        } else if is("100755") {
+            EntryKind::BlobExecutable
+        } else {
+            EntryKind::Blob
+        }
+    }
 }
 
 /// Permissions and empty directories.

@@ -31,7 +31,7 @@ const FILES: [&str; 15] = [
 ];
 const DIRECTORIES: [&str; 3] = ["rebase-merge", "rebase-apply", "sequencer"];
 /// References that are files in one format and records in the other.
-const PSEUDO: [&str; 5] = [
+pub const PSEUDO: [&str; 5] = [
     "CHERRY_PICK_HEAD",
     "REVERT_HEAD",
     "REBASE_HEAD",

@@ -1,17 +1,19 @@
 //! Puts a snapshot back into a worktree that was made for it.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use gix::bstr::BStr;
+use gix::bstr::{BStr, ByteSlice};
+use gix::objs::tree::EntryKind;
 
 use super::capture::{MIDST, NESTED, STATE};
 use super::manifest::{Name, Odd};
-use super::store::{apply, contained, unstore, write_file};
-use super::walk::place;
-use super::{Unsaved, Work, read};
+use super::store::{Takes, Within, apply, contained, unstore, write_file};
+use super::{Unsaved, Work, midst, read};
 use crate::git::objects;
-use crate::git::repo::RefFormat;
+use crate::git::repo::{RefFormat, parse_oid};
 use crate::git::{Error, Repo, Result, worktree};
 
 /// What was put back.
@@ -30,11 +32,11 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
     let mut lost = Vec::new();
     let found = worktree::at(repo, path)?;
     if let Some(found) = &found {
-        lost.extend(bring_back(repo, &work, MIDST, &found.git_dir)?);
+        lost.extend(half_done(repo, &work, path, &found.git_dir)?);
     }
-    checkout(repo, &work, path)?;
+    lost.extend(checkout(repo, &work, path)?);
     for Name(gone) in &work.manifest.deleted {
-        match contained(path, gone.as_ref()) {
+        match contained(path, gone.as_ref(), Within::Worktree) {
             Ok(place) => remove(path, &place),
             Err(error) => lost.push(Unsaved::new(gone.clone(), error)),
         }
@@ -45,16 +47,22 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
         }
     }
     for (number, Name(nested)) in work.manifest.nested.iter().enumerate() {
-        match contained(path, nested.as_ref()) {
-            Ok(place) => lost.extend(bring_back(repo, &work, &format!("{NESTED}/{number}"), &place)?),
+        match contained(path, nested.as_ref(), Within::Worktree) {
+            Ok(place) => lost.extend(bring_back(
+                repo,
+                &work,
+                &format!("{NESTED}/{number}"),
+                &place,
+                ALL,
+            )?),
             Err(error) => lost.push(Unsaved::new(nested.clone(), error)),
         }
     }
-    lost.extend(flags(repo, &work, path)?);
+    flags(repo, &work, path)?;
     if let Some(found) = &found {
         lost.extend(references(repo, &work, path, &found.git_dir)?);
     }
-    lost.extend(apply(&work.manifest.odd, path));
+    lost.extend(apply(&work.manifest.odd, path, Within::Worktree));
     if let Some(state) = state_dir {
         lost.extend(bring_back_state(repo, &work, state)?);
     }
@@ -66,7 +74,7 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
 }
 
 /// Writes a stored directory out; one that was empty or absent is made empty, except for git's own.
-fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path) -> Result<Vec<Unsaved>> {
+fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path, takes: Takes) -> Result<Vec<Unsaved>> {
     let mut tree = Some(work.stored);
     for part in name.split('/') {
         tree = match tree {
@@ -87,6 +95,7 @@ fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path) -> Result<Vec<Uns
         tree,
         work.manifest.directories.get(name).unwrap_or(&none),
         to,
+        takes,
     )
 }
 
@@ -95,13 +104,60 @@ fn bring_back_state(repo: &Repo, work: &Work, state: &Path) -> Result<Vec<Unsave
     if fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_some()) {
         return Ok(Vec::new());
     }
-    let lost = bring_back(repo, work, STATE, state)?;
+    let lost = bring_back(repo, work, STATE, state, ALL)?;
     let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
     fs::set_permissions(state, private).map_err(Error::io(format!("'{}'", state.display())))?;
     Ok(lost)
 }
 
-fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<()> {
+const ALL: Takes = &|_, _| true;
+
+/// Git's own files of what is half done, and how the checkout is sparse; nothing else gets into a git directory.
+fn half_done(repo: &Repo, work: &Work, path: &Path, git_dir: &Path) -> Result<Vec<Unsaved>> {
+    let takes = |path: &BStr, kind| kind != EntryKind::Link && path != CONFIG && midst::takes(path);
+    let mut lost = bring_back(repo, work, MIDST, git_dir, &takes)?;
+    let Some(config) = lost.iter().position(|lost| lost.path == CONFIG) else {
+        return Ok(lost);
+    };
+    // Of a configuration, which may say what is to be executed, only what is known to be harmless is taken.
+    lost.remove(config);
+    let stored = bytes_of(repo, work, CONFIG)?;
+    let listed = repo
+        .git()?
+        .args(["config", "--file", "-", "--list", "-z"])
+        .input(stored)
+        .run()?;
+    for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        let (key, value) = entry.split_once_str("\n").unwrap_or((entry, b"true"));
+        if SPARSE.iter().any(|known| key == known.as_bytes()) {
+            repo.git_in(path)?
+                .args(["config", "--worktree"])
+                .arg(OsStr::from_bytes(key))
+                .arg(OsStr::from_bytes(value))
+                .run()?;
+        } else {
+            let why = "configuration is not taken from a snapshot";
+            lost.push(Unsaved::new(format!("{CONFIG}: {}", key.as_bstr()), why));
+        }
+    }
+    Ok(lost)
+}
+
+/// The worktree's own configuration.
+const CONFIG: &str = "config.worktree";
+const SPARSE: [&str; 3] = ["core.sparsecheckout", "core.sparsecheckoutcone", "index.sparse"];
+
+/// The content of one of git's own files, as stored.
+fn bytes_of(repo: &Repo, work: &Work, name: &str) -> Result<Vec<u8>> {
+    let entries = objects::tree(repo, work.stored)?.entries;
+    let content = match entries.iter().find(|entry| entry.filename == MIDST) {
+        Some(entry) => objects::blob_in_tree(repo, entry.oid, name)?,
+        None => None,
+    };
+    Ok(content.unwrap_or_default())
+}
+
+fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
     repo.git_in(path)?
         .arg("read-tree")
         .arg(work.index_tree.to_string())
@@ -116,7 +172,42 @@ fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<()> {
     repo.git_in(path)?
         .args(["checkout-index", "--all", "--force", "--quiet"])
         .run()?;
-    Ok(())
+    intents(repo, work, path)
+}
+
+/// Adds what was only intended to be added, by files that stand in for the real ones: these may be gone, or be of
+/// another kind by now.
+fn intents(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
+    let mut lost = Vec::new();
+    let mut names = Vec::new();
+    let mut places = Vec::new();
+    for name in &work.manifest.intent_to_add {
+        let kind = work.manifest.kind_of_intent(name);
+        let made = contained(path, name.0.as_ref(), Within::Worktree).and_then(|place| {
+            place.parent().map_or(Ok(()), fs::create_dir_all)?;
+            write_file(&place, kind, b"nothing")?;
+            Ok(place)
+        });
+        match made {
+            Ok(place) => {
+                places.push(place);
+                names.push(name.clone());
+            }
+            Err(error) => lost.push(Unsaved::new(name.0.clone(), error)),
+        }
+    }
+    if !names.is_empty() {
+        repo.git_in(path)?
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .args(["add", "--intent-to-add", "--force", "--sparse"])
+            .args(["--pathspec-from-file=-", "--pathspec-file-nul"])
+            .input(lines(&names))
+            .run()?;
+    }
+    for place in places {
+        remove(path, &place);
+    }
+    Ok(lost)
 }
 
 fn lines(names: &[Name]) -> Vec<u8> {
@@ -152,7 +243,7 @@ fn write_raw(repo: &Repo, work: &Work, root: &Path, path: &BStr) -> Result<std::
             tree = entry.oid;
             continue;
         }
-        let place = match contained(root, path) {
+        let place = match contained(root, path, Within::Worktree) {
             Ok(place) => place,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -167,8 +258,7 @@ fn write_raw(repo: &Repo, work: &Work, root: &Path, path: &BStr) -> Result<std::
 }
 
 /// Conflicts and flags of the index.
-fn flags(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
-    let mut lost = Vec::new();
+fn flags(repo: &Repo, work: &Work, path: &Path) -> Result<()> {
     let manifest = &work.manifest;
     if !manifest.conflicts.is_empty() {
         let null = repo.object_hash().null();
@@ -190,29 +280,6 @@ fn flags(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
             .input(input)
             .run()?;
     }
-    if !manifest.intent_to_add.is_empty() {
-        // One whose file is gone has nothing that could be added.
-        let here = |name: &&Name| place(path, name.0.as_ref()).symlink_metadata().is_ok();
-        let (names, gone): (Vec<&Name>, Vec<&Name>) = manifest.intent_to_add.iter().partition(here);
-        lost.extend(
-            gone.iter()
-                .map(|name| Unsaved::new(name.0.clone(), "an intent to add a file that is gone")),
-        );
-        let names: Vec<Name> = names.into_iter().cloned().collect();
-        if !names.is_empty() {
-            repo.git_in(path)?
-                .env("GIT_LITERAL_PATHSPECS", "1")
-                .args([
-                    "add",
-                    "--intent-to-add",
-                    "--force",
-                    "--pathspec-from-file=-",
-                    "--pathspec-file-nul",
-                ])
-                .input(lines(&names))
-                .run()?;
-        }
-    }
     if !manifest.assume_unchanged.is_empty() {
         let names = lines(&manifest.assume_unchanged);
         repo.git_in(path)?
@@ -220,7 +287,7 @@ fn flags(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
             .input(names)
             .run()?;
     }
-    Ok(lost)
+    Ok(())
 }
 
 /// References that only the worktree has.
@@ -228,8 +295,8 @@ fn references(repo: &Repo, work: &Work, path: &Path, git_dir: &Path) -> Result<V
     let mut lost = Vec::new();
     for (name, oid) in &work.manifest.references {
         let is_pseudo = !name.contains('/');
-        if is_pseudo && !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-            lost.push(Unsaved::new(name.as_str(), "no name of a reference"));
+        if is_pseudo && !midst::PSEUDO.contains(&name.as_str()) || parse_oid(oid.as_bytes()).is_none() {
+            lost.push(Unsaved::new(name.as_str(), "no reference of a worktree's own"));
             continue;
         }
         if is_pseudo && repo.ref_format() == RefFormat::Files {

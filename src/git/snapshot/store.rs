@@ -166,7 +166,7 @@ fn unescape(name: &BStr) -> &BStr {
 /// Whether a name is one of git's, also as case-folding file systems and those that drop characters see it.
 ///
 /// The rules are those of `git fsck` (`hasDotgit`); a few names more than these are marked, which costs nothing.
-pub fn is_gits(name: &[u8]) -> bool {
+fn is_gits(name: &[u8]) -> bool {
     let plain: Vec<u8> = name
         .iter()
         .filter(|byte| byte.is_ascii())
@@ -175,18 +175,54 @@ pub fn is_gits(name: &[u8]) -> bool {
     plain.starts_with(b".git") || plain.starts_with(b"git~") || matches!(name, b"." | b"..")
 }
 
+/// Names that `git fsck` refuses in a tree; those of git's own files, like `.gitignore`, are none of them.
+pub fn is_reserved(name: &BStr) -> bool {
+    let plain: Vec<u8> = name
+        .iter()
+        .filter(|byte| byte.is_ascii())
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    let bare = plain.trim_end_with(|c| c == ' ' || c == '.');
+    let cut = bare.split(|byte| *byte == b':').next().unwrap_or_default();
+    is_gits(name) && (cut == b".git" || cut == b"git~1" || matches!(name.as_bytes(), b"." | b".."))
+}
+
 /// Writes a stored directory out below `root`, which is made; what is there of the same name is replaced.
-pub fn unstore(repo: &Repo, tree: Option<ObjectId>, odd: &Odd, root: &Path) -> Result<Vec<Unsaved>> {
+///
+/// `takes` says what may be written: a work commit may come from anybody.
+pub fn unstore(
+    repo: &Repo,
+    tree: Option<ObjectId>,
+    odd: &Odd,
+    root: &Path,
+    takes: Takes,
+) -> Result<Vec<Unsaved>> {
     let mut lost = Vec::new();
+    if root.is_symlink() {
+        return Ok(vec![Unsaved::new(
+            root.as_os_str().as_bytes(),
+            "a symbolic link is in its place",
+        )]);
+    }
     fs::create_dir_all(root).map_err(Error::io(format!("cannot make '{}'", root.display())))?;
     if let Some(tree) = tree {
-        write_out(repo, tree, root, BStr::new(""), &mut lost)?;
+        write_out(repo, tree, root, BStr::new(""), takes, &mut lost)?;
     }
-    lost.extend(apply(odd, root));
+    lost.extend(apply(odd, root, Within::Stored));
     Ok(lost)
 }
 
-fn write_out(repo: &Repo, tree: ObjectId, at: &Path, path: &BStr, lost: &mut Vec<Unsaved>) -> Result<()> {
+/// Whether a path with something of that kind is wanted.
+pub type Takes<'a> = &'a dyn Fn(&BStr, EntryKind) -> bool;
+
+fn write_out(
+    repo: &Repo,
+    tree: ObjectId,
+    at: &Path,
+    path: &BStr,
+    takes: Takes,
+    lost: &mut Vec<Unsaved>,
+) -> Result<()> {
     for entry in objects::tree(repo, tree)?.entries {
         let name = unescape(entry.filename.as_bstr());
         let inner = join(path, name);
@@ -199,6 +235,10 @@ fn write_out(repo: &Repo, tree: ObjectId, at: &Path, path: &BStr, lost: &mut Vec
             lost.push(Unsaved::new(inner, "an illegal name"));
             continue;
         }
+        if !takes(inner.as_ref(), entry.mode.kind()) {
+            lost.push(Unsaved::new(inner, "it has no place there"));
+            continue;
+        }
         let place = at.join(std::ffi::OsStr::from_bytes(name));
         match entry.mode.kind() {
             EntryKind::Tree => {
@@ -208,7 +248,7 @@ fn write_out(repo: &Repo, tree: ObjectId, at: &Path, path: &BStr, lost: &mut Vec
                     Err(_) => fs::create_dir(&place),
                 };
                 match made {
-                    Ok(()) => write_out(repo, entry.oid, &place, inner.as_ref(), lost)?,
+                    Ok(()) => write_out(repo, entry.oid, &place, inner.as_ref(), takes, lost)?,
                     Err(error) => lost.push(Unsaved::new(inner, error)),
                 }
             }
@@ -248,10 +288,10 @@ pub fn write_file(place: &Path, kind: EntryKind, data: &[u8]) -> std::io::Result
 
 /// Makes empty directories and sets odd permissions, the deepest first, so that a directory that is closed is closed
 /// last.
-pub fn apply(odd: &Odd, root: &Path) -> Vec<Unsaved> {
+pub fn apply(odd: &Odd, root: &Path, within: Within) -> Vec<Unsaved> {
     let mut lost = Vec::new();
     for Name(path) in &odd.empty_directories {
-        let made = contained(root, path.as_ref()).and_then(fs::create_dir_all);
+        let made = contained(root, path.as_ref(), within).and_then(fs::create_dir_all);
         if let Err(error) = made {
             lost.push(Unsaved::new(path.clone(), error));
         }
@@ -265,7 +305,7 @@ pub fn apply(odd: &Odd, root: &Path) -> Vec<Unsaved> {
     }
     modes.sort_by(|a, b| b.0.cmp(a.0));
     for (path, mode) in modes {
-        let set = contained(root, path.as_ref()).and_then(|place| {
+        let set = contained(root, path.as_ref(), within).and_then(|place| {
             if place.symlink_metadata()?.is_symlink() {
                 return Err(std::io::Error::other("it is a symbolic link"));
             }
@@ -278,13 +318,25 @@ pub fn apply(odd: &Odd, root: &Path) -> Vec<Unsaved> {
     lost
 }
 
+/// What a path is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// A worktree, whose `.git` is not for snapshots to write.
+    Worktree,
+    /// A directory that is stored whole.
+    Stored,
+}
+
 /// Where a relative path is, if none of its parts leads elsewhere: no `..`, nothing absolute, no link on the way.
-pub fn contained(root: &Path, path: &BStr) -> std::io::Result<std::path::PathBuf> {
+pub fn contained(root: &Path, path: &BStr, within: Within) -> std::io::Result<std::path::PathBuf> {
     let mut place = root.to_owned();
     let mut parts = path.split(|byte| *byte == b'/').peekable();
     while let Some(part) = parts.next() {
         if part.is_empty() || matches!(part, b"." | b"..") || part.contains(&0) {
             return Err(std::io::Error::other("it leads out of the worktree"));
+        }
+        if within == Within::Worktree && is_reserved(part.as_bstr()) {
+            return Err(std::io::Error::other("its name is one that git keeps for itself"));
         }
         place.push(std::ffi::OsStr::from_bytes(part));
         if parts.peek().is_some() && place.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
