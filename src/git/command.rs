@@ -265,12 +265,6 @@ impl Cmd {
         })
     }
 
-    /// Runs to the end with a file as standard input, and returns stdout.
-    pub fn run_on(mut self, input: std::fs::File) -> Result<Vec<u8>> {
-        self.command.stdin(input);
-        self.run()
-    }
-
     /// Runs to the end on the caller's own stdout and stderr; gives the exit code.
     pub fn show(mut self) -> Result<i32> {
         let what = format!("git {}", self.verb);

@@ -294,21 +294,15 @@ fn know(repo: &Repo, batch: &mut Batch<'_>, previous: &Work, status: &Status) {
         .iter()
         .map(|file| &file.path)
         .chain(&status.untracked);
-    let mut buffer = Vec::new();
     for path in files.take(10_000) {
         let parts = path.split(|byte| *byte == b'/').map(BString::from);
-        if let Ok(Some(entry)) = lookup(repo, previous.tree, parts, &mut buffer) {
+        if let Ok(Some(entry)) = lookup(repo, previous.tree, parts) {
             batch.knows(entry);
         }
     }
 }
 
-fn lookup(
-    repo: &Repo,
-    root: ObjectId,
-    parts: impl Iterator<Item = BString>,
-    _buffer: &mut Vec<u8>,
-) -> Result<Option<ObjectId>> {
+fn lookup(repo: &Repo, root: ObjectId, parts: impl Iterator<Item = BString>) -> Result<Option<ObjectId>> {
     let mut at = root;
     for part in parts {
         match objects::tree(repo, at)?
