@@ -14,6 +14,7 @@ pub mod error;
 pub mod exec;
 pub mod follow;
 pub mod interrupt;
+pub mod job;
 pub mod launch;
 pub mod local;
 pub mod note;

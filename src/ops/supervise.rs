@@ -1,6 +1,5 @@
 //! The supervisor: one detached process a session, which starts the worker, waits, and records its end.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,19 +8,18 @@ use jiff::Timestamp;
 
 use super::checkout;
 use super::error::{Error, Result};
+use super::job::Attempt;
 use super::launch::Report;
-use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir, STATE_DIR};
+use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
 use super::record::{load, record, spec};
 use super::recover::{GRACE, decide, ladder, release, until};
 use super::settle::{End, settle, still_alive};
 use super::workspace::{Workspace, random_word};
 use crate::git::Durability;
-use crate::git::command::is_local_variable;
-use crate::session::{Arg, Kind, Outcome, SessionId, Spec, State};
+use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
 use crate::worker::{
-    self, End as Exited, Job, Lease, ProcessId, Reporter, Signal, SpawnError, Wake, Watch, become_subreaper,
-    spawn,
+    self, End as Exited, ProcessId, Reporter, Signal, SpawnError, Wake, Watch, become_subreaper, spawn,
 };
 
 /// The pause before the second attempt; it doubles with each further one.
@@ -188,7 +186,7 @@ impl Supervisor {
             self.run.phase = Phase::Launching;
             self.run_dir.write_run(&self.run, self.ws.store().durability())?;
         }
-        let worker = match spawn(self.job(kind)?) {
+        let worker = match spawn(self.attempt().job(kind)?) {
             Ok(worker) => worker,
             Err(error) => return self.not_executed(kind, error),
         };
@@ -241,62 +239,14 @@ impl Supervisor {
         Ok(Report::NotExecuted { code, message })
     }
 
-    fn job(&self, kind: Kind) -> Result<Job> {
-        let lease = Lease::inheritable(&self.run_dir.job_lock(), Duration::from_secs(5))?;
-        let inherit = lease.ok_or_else(|| Error::StillAlive {
-            id: self.id.clone(),
-            who: "a process of an earlier run holds job.lock".to_owned(),
-        })?;
-        Ok(Job {
-            argv: self.command(kind),
-            cwd: self.worktree.clone(),
-            env: self.environment(kind)?,
-            output: self.run_dir.output(),
-            inherit,
-        })
-    }
-
-    fn command(&self, kind: Kind) -> Vec<OsString> {
-        let resumes = kind == Kind::Resume && !self.spec.resume.is_empty();
-        let command = if resumes {
-            &self.spec.resume
-        } else {
-            &self.spec.command
-        };
-        command.iter().map(|arg| self.expand(arg)).collect()
-    }
-
-    /// A placeholder is a whole argument, so that no value is ever split or joined to anything.
-    fn expand(&self, arg: &Arg) -> OsString {
-        let text = |text: &Option<String>| OsString::from(text.clone().unwrap_or_default());
-        match arg.as_os_str().to_str() {
-            Some("{title}") if self.spec.template => text(&self.spec.title),
-            Some("{issue}") if self.spec.template => text(&self.spec.issue),
-            Some("{id}") if self.spec.template => self.id.as_str().into(),
-            Some("{worktree}") if self.spec.template => self.worktree.clone().into(),
-            _ => arg.as_os_str().to_owned(),
+    fn attempt(&self) -> Attempt<'_> {
+        Attempt {
+            id: &self.id,
+            spec: &self.spec,
+            run_dir: &self.run_dir,
+            worktree: &self.worktree,
+            tries: self.run.tries,
         }
-    }
-
-    fn environment(&self, kind: Kind) -> Result<Vec<(OsString, OsString)>> {
-        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(b"GIT_SESSION_");
-        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
-            .filter(|(name, _)| {
-                !is_ours(name) && !is_local_variable(name) && name != "PWD" && name != "OLDPWD"
-            })
-            .collect();
-        for (name, value) in self.run_dir.variables()? {
-            let value: Option<Arg> = serde_json::from_value(value).ok();
-            env.retain(|(known, _)| *known != *name);
-            env.extend(value.map(|value| (name.into(), value.as_os_str().to_owned())));
-        }
-        env.push(("PWD".into(), self.worktree.clone().into()));
-        env.push(("GIT_SESSION_ID".into(), self.id.as_str().into()));
-        env.push((STATE_DIR.into(), self.run_dir.state().into()));
-        if kind == Kind::Resume || self.run.tries > 1 {
-            env.push(("GIT_SESSION_RESUMED".into(), "1".into()));
-        }
-        Ok(env)
     }
 
     fn target(&self) -> worker::Target {

@@ -6,6 +6,7 @@
 //! the snapshot first and the base second) and holds in its own tree what no plain tree can say: [`Manifest`], the
 //! directories that are stored whole, and git's own files of what is half done.
 
+mod beside;
 mod capture;
 mod index;
 mod manifest;
@@ -13,6 +14,7 @@ mod midst;
 mod restore;
 mod status;
 mod store;
+mod trees;
 mod walk;
 
 use gix::ObjectId;

@@ -8,7 +8,7 @@ use std::path::Path;
 use gix::bstr::{BStr, ByteSlice};
 use gix::objs::tree::EntryKind;
 
-use super::capture::{MIDST, NESTED, STATE};
+use super::beside::{MIDST, NESTED, STATE};
 use super::manifest::{Name, Odd};
 use super::store::{Takes, Within, apply, contained, unstore, write_file};
 use super::{Unsaved, Work, midst, read};

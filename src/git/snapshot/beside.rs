@@ -1,0 +1,170 @@
+//! What a work commit's own tree holds beside the snapshot: the manifest, and directories that are stored whole.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+use gix::objs::tree::{Entry, EntryKind};
+
+use super::capture::{Capture, Extra};
+use super::manifest::{self, Manifest, Name, Odd};
+use super::status::Status;
+use super::store::{Stored, store, write_tree};
+use super::walk::place;
+use super::{Unsaved, midst};
+use crate::git::batch::{Batch, FileError};
+use crate::git::objects::Object;
+use crate::git::repo::parse_oid;
+use crate::git::{Error, Repo, Result};
+
+/// The names under which directories are stored in a work commit's tree.
+pub const STATE: &str = "worker-state";
+pub const MIDST: &str = "git-state";
+pub const NESTED: &str = "nested";
+/// Blobs of files in conflict, which no other tree may hold.
+pub const STAGES: &str = "stages";
+
+/// The work commit's own tree.
+pub fn stored(
+    repo: &Repo,
+    what: &Capture<'_>,
+    status: &Status,
+    batch: &mut Batch<'_>,
+    mut manifest: Manifest,
+    unsaved: &mut Vec<Unsaved>,
+) -> Result<ObjectId> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut directories = BTreeMap::new();
+    let mut keep = |name: &str, stored: Stored, unsaved: &mut Vec<Unsaved>| {
+        let within = |what: Unsaved| Unsaved {
+            path: format!("{name}/{}", what.path).into(),
+            why: what.why,
+        };
+        unsaved.extend(stored.unsaved.into_iter().map(within));
+        if !stored.odd.is_empty() {
+            directories.insert(name.to_owned(), stored.odd);
+        }
+        stored.tree
+    };
+    if let Some(state) = what.state_dir {
+        let tree = store(batch, state, &|_| true)?;
+        entries.extend(keep(STATE, tree, unsaved).map(|oid| sub_tree(STATE, oid)));
+    }
+    let tree = store(batch, what.git_dir, &|path| midst::takes(path))?;
+    entries.extend(
+        keep(
+            MIDST,
+            Stored {
+                odd: Odd::default(),
+                ..tree
+            },
+            unsaved,
+        )
+        .map(|oid| sub_tree(MIDST, oid)),
+    );
+    let mut inner = Vec::new();
+    for path in &status.nested {
+        let root = place(what.worktree, path.as_ref());
+        if is_our_worktree(repo, &root) {
+            continue;
+        }
+        let name = manifest.nested.len().to_string();
+        let tree = store(batch, &root, &|_| true)?;
+        if let Some(oid) = keep(&format!("{NESTED}/{name}"), tree, unsaved) {
+            inner.push(sub_tree(&name, oid));
+            manifest.nested.push(Name(path.clone()));
+        }
+    }
+    if !inner.is_empty() {
+        let tree = write_tree(batch, inner)?;
+        entries.push(sub_tree(NESTED, tree));
+    }
+    let mut stages: Vec<Entry> = Vec::new();
+    for conflict in &manifest.conflicts {
+        let Some(oid) = parse_oid(conflict.oid.as_bytes()) else {
+            continue;
+        };
+        let is_blob = conflict.mode != "160000";
+        if is_blob && !stages.iter().any(|entry| entry.oid == oid) {
+            stages.push(Entry {
+                mode: EntryKind::Blob.into(),
+                filename: conflict.oid.as_str().into(),
+                oid,
+            });
+        }
+    }
+    if !stages.is_empty() {
+        let tree = write_tree(batch, stages)?;
+        entries.push(sub_tree(STAGES, tree));
+    }
+    if let Some(extra) = &what.extra
+        && let Some(oid) = end_of(batch, extra, unsaved)?
+    {
+        entries.push(Entry {
+            mode: EntryKind::Blob.into(),
+            filename: extra.name.into(),
+            oid,
+        });
+    }
+    manifest.directories = directories;
+    let mut json = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| Error::Malformed(format!("the manifest can't be written: {error}")))?;
+    json.push(b'\n');
+    let oid = batch.add(Object::blob(json))?;
+    entries.push(Entry {
+        mode: EntryKind::Blob.into(),
+        filename: manifest::FILE.into(),
+        oid,
+    });
+    write_tree(batch, entries)
+}
+
+/// Stores a file's end; one that isn't there is nothing.
+fn end_of(batch: &mut Batch<'_>, extra: &Extra<'_>, unsaved: &mut Vec<Unsaved>) -> Result<Option<ObjectId>> {
+    let mut read = || -> std::result::Result<ObjectId, FileError> {
+        let mut file = File::open(extra.path).map_err(FileError::Read)?;
+        let size = file.metadata().map_err(FileError::Read)?.len();
+        if size <= extra.limit {
+            return batch.add_file(&mut file);
+        }
+        file.seek(SeekFrom::Start(size - extra.limit))
+            .map_err(FileError::Read)?;
+        let mut end = Vec::new();
+        file.take(extra.limit)
+            .read_to_end(&mut end)
+            .map_err(FileError::Read)?;
+        batch.add(Object::blob(end)).map_err(FileError::Git)
+    };
+    match read() {
+        Ok(oid) => Ok(Some(oid)),
+        Err(FileError::Read(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(FileError::Read(error)) => {
+            unsaved.push(Unsaved::new(extra.name, error));
+            Ok(None)
+        }
+        Err(FileError::Git(error)) => Err(error),
+    }
+}
+
+fn sub_tree(name: &str, oid: ObjectId) -> Entry {
+    Entry {
+        mode: EntryKind::Tree.into(),
+        filename: name.into(),
+        oid,
+    }
+}
+
+/// Whether a directory is another worktree of the same repository, which has a life of its own.
+fn is_our_worktree(repo: &Repo, root: &Path) -> bool {
+    let content = std::fs::read(root.join(".git")).unwrap_or_default();
+    let Some(target) = content.strip_prefix(b"gitdir: ") else {
+        return false;
+    };
+    let target = PathBuf::from(target.trim().to_os_str_lossy().into_owned());
+    root.join(target)
+        .canonicalize()
+        .is_ok_and(|dir| dir.starts_with(repo.common_dir()))
+}
