@@ -52,6 +52,7 @@
 //! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
 //! | `git/loose.rs` | a loose object's temporary file, which becomes the object | nothing: the object is new |
+//! | `git/pack.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
 //! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
 //! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |

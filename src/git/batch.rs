@@ -128,11 +128,17 @@ impl<'r> Batch<'r> {
         if self.pack.is_none() && !self.held.is_empty() && collector(self.repo).exists() {
             self.spill()?;
         }
+        if let Err(error) = objects::write_loose(self.repo, &self.held, self.durability) {
+            // A collection took a new file, or the directory around it, away: it leaves a kept pack alone.
+            if !is_gone(&error) {
+                return Err(error);
+            }
+            self.spill()?;
+        }
         let keep = match self.pack {
             Some(pack) => Some(pack.finish(self.repo, self.durability)?),
             None => None,
         };
-        objects::write_loose(self.repo, &self.held, self.durability)?;
         Ok(Kept {
             keep,
             held: self.held,
@@ -186,7 +192,6 @@ impl Kept {
             lost |= !objects::loose_path(repo, objects::id_of(repo, object)?).exists();
         }
         if !self.held.is_empty() && (lost || collector(repo).exists()) {
-            objects::write_loose(repo, &self.held, self.durability)?;
             let mut pack = PackFile::begin(repo)?;
             for object in &self.held {
                 pack.put(object)?;
@@ -201,6 +206,11 @@ impl Kept {
         pack::tidy(repo);
         Ok(())
     }
+}
+
+/// Whether what was written was not there any more a moment later.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// The file that says that a garbage collection is at work.
