@@ -10,6 +10,7 @@ mod loose;
 pub mod notes;
 pub mod objects;
 mod pack;
+mod reflog;
 pub mod refs;
 pub mod repo;
 pub mod snapshot;

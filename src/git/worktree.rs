@@ -6,14 +6,14 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread;
-use std::time::Duration;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gix::ObjectId;
-use gix::bstr::{BStr, BString, ByteSlice};
+use gix::bstr::{BString, ByteSlice};
 
+pub use super::reflog::made_commits;
 use super::refs::Target;
 use super::repo::{RefFormat, parse_oid};
 use super::{Error, Repo, Result};
@@ -84,11 +84,45 @@ pub fn list(repo: &Repo) -> Result<Vec<Worktree>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(format!("'{}'", dir.display()))(error)),
     };
+    let heads = match repo.ref_format() {
+        RefFormat::Files => Vec::new(),
+        RefFormat::Reftable => heads(repo)?,
+    };
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::io(format!("'{}'", dir.display())))?;
         if let Some(path) = path_of(&entry.path()) {
-            found.push(read(repo, path, entry.path())?);
+            let known = heads.iter().find(|(at, _)| *at == path);
+            found.push(read(repo, path, entry.path(), known.map(|(_, head)| head))?);
+        }
+    }
+    Ok(found)
+}
+
+/// What all HEADs say, asked of git at once; those it can't read are left out, which are all while it trips over one
+/// that is being made.
+fn heads(repo: &Repo) -> Result<Vec<(PathBuf, Head)>> {
+    let output = repo
+        .git()?
+        .args(["worktree", "list", "--porcelain", "-z"])
+        .output()?
+        .stdout;
+    let mut found: Vec<(PathBuf, Head)> = Vec::new();
+    let mut path = None;
+    let mut oid = None;
+    for line in output.split(|byte| *byte == 0) {
+        if let Some(at) = line.strip_prefix(b"worktree ") {
+            path = Some(PathBuf::from(OsStr::from_bytes(at)));
+        } else if let Some(hex) = line.strip_prefix(b"HEAD ") {
+            oid = parse_oid(hex).filter(|oid| !oid.is_null());
+        } else if let Some(name) = line.strip_prefix(b"branch ") {
+            found.extend(path.take().map(|path| (path, Head::Branch(name.into()))));
+        } else if line == b"detached" {
+            found.extend(
+                path.take()
+                    .zip(oid.take())
+                    .map(|(path, oid)| (path, Head::Detached(oid))),
+            );
         }
     }
     Ok(found)
@@ -97,12 +131,12 @@ pub fn list(repo: &Repo) -> Result<Vec<Worktree>> {
 /// Finds the linked worktree at a path, whether its directory is there or not.
 pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
     let wanted = resolve(path);
-    // The directory's own word is enough where it has one.
-    if let Some(git_dir) = admin_of(&wanted)
+    // The directory's own word is enough where it has one; it may be a way that leads through the directory itself.
+    if let Some(git_dir) = admin_of(&wanted).map(|git_dir| resolve(&git_dir))
         && path_of(&git_dir).is_some_and(|back| resolve(&back) == wanted)
-        && resolve(&git_dir).parent() == Some(repo.common_dir().join("worktrees").as_path())
+        && git_dir.parent() == Some(repo.common_dir().join("worktrees").as_path())
     {
-        return read(repo, wanted, git_dir).map(Some);
+        return read(repo, wanted, git_dir, None).map(Some);
     }
     let dir = repo.common_dir().join("worktrees");
     let Ok(entries) = fs::read_dir(&dir) else {
@@ -110,7 +144,7 @@ pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
     };
     for entry in entries.flatten() {
         if path_of(&entry.path()).is_some_and(|found| resolve(&found) == wanted) {
-            return read(repo, wanted, entry.path()).map(Some);
+            return read(repo, wanted, entry.path(), None).map(Some);
         }
     }
     Ok(None)
@@ -126,22 +160,23 @@ pub fn locked_as(repo: &Repo, reason: &str) -> Result<Option<Worktree>> {
         if fs::read(entry.path().join("locked")).is_ok_and(says)
             && let Some(path) = path_of(&entry.path())
         {
-            return read(repo, path, entry.path()).map(Some);
+            return read(repo, path, entry.path(), None).map(Some);
         }
     }
     Ok(None)
 }
 
-fn read(repo: &Repo, path: PathBuf, git_dir: PathBuf) -> Result<Worktree> {
+fn read(repo: &Repo, path: PathBuf, git_dir: PathBuf, known: Option<&Head>) -> Result<Worktree> {
     let lock = fs::read(git_dir.join("locked"))
         .ok()
         .map(|why| String::from_utf8_lossy(&why).trim().to_owned());
     let exists = admin_of(&path).is_some_and(|found| resolve(&found) == resolve(&git_dir));
-    let half_made = lock.as_deref() == Some("initializing") || !git_dir.join("commondir").exists();
-    let head = if half_made {
-        Head::Unknown
-    } else {
-        head(repo, &git_dir)?
+    let half_made = lock.as_deref() == Some("initializing")
+        || !fs::metadata(git_dir.join("commondir")).is_ok_and(|meta| meta.len() > 0);
+    let head = match known {
+        _ if half_made => Head::Unknown,
+        Some(known) => known.clone(),
+        None => head(repo, &git_dir)?,
     };
     Ok(Worktree {
         path,
@@ -177,8 +212,21 @@ fn head(repo: &Repo, git_dir: &Path) -> Result<Head> {
 /// The worktree that an administrative directory belongs to.
 fn path_of(git_dir: &Path) -> Option<PathBuf> {
     let content = fs::read(git_dir.join("gitdir")).ok()?;
-    let dot_git = git_dir.join(OsStr::from_bytes(content.trim_end_with(|c| c == '\n')));
-    dot_git.parent().map(Path::to_owned)
+    let dot_git = Path::new(OsStr::from_bytes(content.trim_end_with(|c| c == '\n')));
+    if dot_git.is_absolute() {
+        return dot_git.parent().map(Path::to_owned);
+    }
+    // With worktree.useRelativePaths it is seen from here, and a path with `..` in it compares with nothing.
+    let mut path = git_dir.to_owned();
+    for part in dot_git.parent()?.components() {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+    }
+    Some(path)
 }
 
 /// The administrative directory that a worktree names in its `.git` file.
@@ -217,14 +265,76 @@ fn is_in_midst(git_dir: &Path, branch: &str) -> bool {
     let says = |file: &str, name: &str| {
         fs::read(git_dir.join(file)).is_ok_and(|content| content.trim() == name.as_bytes())
     };
+    // One that the rebase takes along; the two lines after each name are where it comes from and goes to.
+    let takes_along = || {
+        fs::read(git_dir.join("rebase-merge/update-refs"))
+            .is_ok_and(|content| content.lines().step_by(3).any(|name| name == branch.as_bytes()))
+    };
     let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-    says("rebase-merge/head-name", branch)
+    takes_along()
+        || says("rebase-merge/head-name", branch)
         || says("rebase-apply/head-name", branch)
         || says("BISECT_START", short)
 }
 
+/// How long git is tried again while it trips over what others are making.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What git says then.
+const IN_THE_WAY: [&str; 3] = ["/commondir: ", "cannot lock references", "reftable: transaction"];
+
 /// Makes a worktree by `git worktree add`, locked from its first moment.
+///
+/// Git looks at every other worktree, and gives up where one has a `commondir` that is made and not yet written. That
+/// is tried again, and one that stays so is completed, since all of git would trip over it for ever. Tried again is
+/// also what found the tables of the binary format locked.
 pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
+    let start = Instant::now();
+    let mut checkout = add.checkout;
+    let new = match checkout {
+        Checkout::NewBranch { name, at } => {
+            let full = format!("refs/heads/{name}");
+            repo.refs().get(&full)?.is_none().then_some((name, full, at))
+        }
+        _ => None,
+    };
+    loop {
+        match try_add(repo, add, checkout) {
+            Err(Error::Command { message, .. })
+                if start.elapsed() < PATIENCE && IN_THE_WAY.iter().any(|text| message.contains(text)) =>
+            {
+                if let Some((name, full, at)) = &new
+                    && repo.refs().get(full)? == Some(Target::Object(*at))
+                {
+                    checkout = Checkout::Branch(name);
+                }
+                complete_begun(repo)?;
+                thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Writes what git was about to write into a `commondir` when it was killed.
+fn complete_begun(repo: &Repo) -> Result<()> {
+    let Ok(entries) = fs::read_dir(repo.common_dir().join("worktrees")) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let path = entry.path().join("commondir");
+        let left = path.symlink_metadata().is_ok_and(|meta| {
+            let age = meta.modified().ok().and_then(|time| time.elapsed().ok());
+            meta.len() == 0 && age.is_some_and(|age| age > ONE_WRITE)
+        });
+        if left {
+            fs::write(&path, "../..\n").map_err(Error::io(format!("cannot write '{}'", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+fn try_add(repo: &Repo, add: &Add<'_>, checkout: Checkout<'_>) -> Result<()> {
     let mut git = repo.git()?;
     if add.hooks == Hooks::Skip {
         git = repo.git_with(&[("core.hooksPath", "/dev/null")])?;
@@ -233,13 +343,13 @@ pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
     if add.files == Files::None {
         git = git.arg("--no-checkout");
     }
-    git = match add.checkout {
+    git = match checkout {
         Checkout::NewBranch { name, .. } => git.args(["--no-track", "-b", name]),
         Checkout::Branch(_) => git,
         Checkout::Detached(_) => git.arg("--detach"),
     };
     git = git.arg("--end-of-options").arg(add.path);
-    git = match add.checkout {
+    git = match checkout {
         Checkout::NewBranch { at, .. } | Checkout::Detached(at) => git.arg(at.to_string()),
         Checkout::Branch(name) => git.arg(name),
     };
@@ -260,7 +370,7 @@ pub fn clean_half_made(repo: &Repo, path: &Path, trash: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How long git holds the lock of a reference at most: one write.
+/// How long git has a file of a few bytes open at most, or the lock of a reference: one write.
 const ONE_WRITE: Duration = Duration::from_secs(1);
 
 /// Moves away the lock that a killed `git worktree add` of ours left on the branch that it was making.
@@ -374,8 +484,10 @@ fn log_head(
 }
 
 /// Removes a worktree: its directory into `trash` where that is on the same file system, so that it takes no time.
+///
+/// A directory that has since become something else stays where it is.
 pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
-    if worktree.path.symlink_metadata().is_ok() {
+    if worktree.exists || is_barely_begun(&worktree.path) {
         let aside = unused(trash, worktree.path.file_name().unwrap_or_default());
         match fs::rename(&worktree.path, &aside) {
             Ok(()) => {}
@@ -398,6 +510,18 @@ pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
         ))(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether a directory holds at most the `.git` file that git had made, and not yet written, when it was killed.
+fn is_barely_begun(path: &Path) -> bool {
+    let is_unwritten = |entry: fs::DirEntry| {
+        entry.file_name() == ".git"
+            && entry
+                .metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+    };
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+        && fs::read_dir(path).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(is_unwritten)))
 }
 
 /// Deletes what was moved to the trash.
@@ -434,92 +558,19 @@ fn unused(trash: &Path, name: &OsStr) -> PathBuf {
 ///
 /// The caller knows that nothing of the worktree's processes is alive.
 pub fn move_stale_locks(worktree: &Worktree, trash: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(&worktree.git_dir) else {
-        return Ok(Vec::new());
-    };
     let mut moved = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) && path.extension() == Some(OsStr::new("lock"))
-        {
-            fs::rename(&path, unused(trash, &entry.file_name()))
-                .map_err(Error::io(format!("cannot move '{}' away", path.display())))?;
-            moved.push(path);
+    // The second is where the HEAD of a worktree is in the binary format.
+    for dir in [worktree.git_dir.clone(), worktree.git_dir.join("reftable")] {
+        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && path.extension() == Some(OsStr::new("lock")) {
+                fs::rename(&path, unused(trash, &entry.file_name()))
+                    .map_err(Error::io(format!("cannot move '{}' away", path.display())))?;
+                moved.push(path);
+            }
         }
     }
     Ok(moved)
-}
-
-/// Steps of a rebase that make a commit, as git calls them in reflog messages.
-const STEPS: [&[u8]; 7] = [
-    b"pick",
-    b"reword",
-    b"edit",
-    b"squash",
-    b"fixup",
-    b"continue",
-    b"merge",
-];
-
-/// Whether a commit was made here rather than moved to, by the message that git writes into the reflog: what was run,
-/// perhaps a step in parentheses, a colon, and what came of it.
-fn is_made(message: &BStr) -> bool {
-    let (what, outcome) = message.split_once_str(": ").unwrap_or((message, b""));
-    let verb = what.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let step = what
-        .strip_suffix(b")")
-        .and_then(|what| Some(what.rsplit_once_str(" (")?.1));
-    match (verb, step) {
-        (b"commit", _) => true,
-        (b"rebase" | b"pull", Some(step)) => STEPS.contains(&step),
-        (b"cherry-pick" | b"revert" | b"rebase", _) => what == verb && outcome != b"fast-forward",
-        (b"am", _) => what == verb,
-        (b"merge" | b"pull", _) => !outcome.starts_with(b"Fast-forward"),
-        _ => false,
-    }
-}
-
-/// The commits that were made in a worktree, oldest first, by the entries of its HEAD's reflog after the first `seen`;
-/// with them the number of entries there are.
-pub fn made_commits(repo: &Repo, worktree: &Worktree, seen: usize) -> Result<(Vec<ObjectId>, usize)> {
-    let entries = head_log(repo, worktree)?;
-    let count = entries.len();
-    let mut made: Vec<ObjectId> = Vec::new();
-    // A log that was cut is read from its beginning: a note that is there already isn't added again.
-    let skip = if count < seen { 0 } else { seen };
-    for (oid, message) in entries.into_iter().skip(skip) {
-        let made_here = is_made(message.as_ref());
-        if made_here && !oid.is_null() && !made.contains(&oid) && super::objects::exists(repo, oid) {
-            made.push(oid);
-        }
-    }
-    Ok((made, count))
-}
-
-/// The entries of the HEAD's reflog, oldest first: where it came to, and why.
-fn head_log(repo: &Repo, worktree: &Worktree) -> Result<Vec<(ObjectId, BString)>> {
-    if repo.ref_format() == RefFormat::Files {
-        let Ok(content) = fs::read(worktree.git_dir.join("logs/HEAD")) else {
-            return Ok(Vec::new());
-        };
-        let entry = |line: &[u8]| {
-            let (fields, message) = line.split_once_str("\t").unwrap_or((line, b""));
-            let oid = parse_oid(fields.split(|byte| *byte == b' ').nth(1)?)?;
-            Some((oid, BString::from(message)))
-        };
-        return Ok(content.lines().filter_map(entry).collect());
-    }
-    let output = repo
-        .git_in(&worktree.git_dir)?
-        .arg("--git-dir")
-        .arg(&worktree.git_dir)
-        .args(["log", "--walk-reflogs", "--format=%H%x00%gs", "HEAD", "--"])
-        .output()?;
-    let entry = |line: &[u8]| {
-        let (oid, message) = line.split_once_str("\0")?;
-        Some((parse_oid(oid)?, BString::from(message)))
-    };
-    let mut entries: Vec<_> = output.stdout.lines().filter_map(entry).collect();
-    entries.reverse();
-    Ok(entries)
 }

@@ -24,3 +24,4 @@ mod state;
 mod worker;
 mod workers;
 mod worktree;
+mod worktree_odd;
