@@ -383,6 +383,89 @@ fn a_removal_leaves_the_rest_of_packed_refs_as_it_was() {
     });
 }
 
+#[test]
+fn a_lock_that_can_not_be_read_is_another_programs() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        point(&repo, NAME, one);
+        let lock = sandbox.git_dir().join(format!("{NAME}.lock"));
+        std::os::unix::fs::symlink("nowhere", &lock).unwrap();
+        let error = repo
+            .refs()
+            .update(NAME, None, Expected::At(one), Relaxed)
+            .unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_removed_branch_leaves_no_log_in_the_way_of_others() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        for name in ["a", "b/c/d"] {
+            sandbox.git(["branch", name]);
+            let full = format!("refs/heads/{name}");
+            let removed = repo.refs().update(&full, None, Expected::At(one), Relaxed);
+            assert_eq!(removed.unwrap(), Outcome::Done);
+        }
+        for name in ["a/below", "b"] {
+            sandbox.git(["branch", name]);
+            let log = sandbox.git(["log", "-g", "--format=%gs", &format!("refs/heads/{name}")]);
+            assert_eq!(log, "branch: Created from main");
+        }
+        sandbox.assert_sound();
+    });
+}
+
+#[test]
+fn a_name_that_is_none_is_refused_before_anything_is_touched() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let one = sandbox.head();
+        for name in [
+            "refs/things/../../evil",
+            "refs/things/a b",
+            "refs/things/a.lock",
+            "refs/things/a\nrefs/things/b",
+            "refs/things/",
+            "HEAD",
+            "",
+        ] {
+            assert_eq!(repo.refs().get(name).unwrap(), None, "{name}");
+            let error = repo
+                .refs()
+                .update(name, Some(one), Expected::Absent, Relaxed)
+                .unwrap_err();
+            assert!(matches!(error, Error::Malformed(_)), "{name}: {error}");
+        }
+        assert!(!sandbox.git_dir().join("evil").exists());
+        assert_eq!(sandbox.git(["for-each-ref", "refs/things"]), "");
+    });
+}
+
+#[test]
+fn what_another_hash_would_name_is_broken() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let hex = if sandbox.format.hash == "sha1" { 64 } else { 40 };
+        put(&sandbox.git_dir().join(NAME), format!("{}\n", "a".repeat(hex)));
+        assert_eq!(repo.refs().get(NAME).unwrap(), Some(Target::Broken));
+    });
+}
+
+#[test]
+fn no_update_goes_through_a_symbolic_reference() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        sandbox.git(["symbolic-ref", NAME, "refs/heads/main"]);
+        let _: Result<Outcome, Error> = repo.refs().update(NAME, Some(two), Expected::At(one), Relaxed);
+        assert_eq!(sandbox.head(), one);
+    });
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config {
         cases: 64, failure_persistence: None, ..Default::default()

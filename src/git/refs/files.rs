@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
+use gix::hash::Kind as Hash;
 use rustix::fs::FlockOperation;
 
 use super::{Expected, Outcome, Reference, Target};
@@ -25,18 +26,19 @@ const TRIES: usize = 100;
 /// The beginning of the names of files that are about to become locks or references.
 const TEMPORARY: &str = "tmp_ref_";
 
-pub fn get(common: &Path, name: &str) -> Result<Option<Target>> {
-    match loose(&common.join(name))? {
+pub fn get(common: &Path, hash: Hash, name: &str) -> Result<Option<Target>> {
+    match loose(&common.join(name), hash)? {
         Some(target) => Ok(Some(target)),
         // Read after the loose file: what is packed meanwhile is found here.
         None => Ok(packed(common)?.find(name)),
     }
 }
 
-pub fn list(common: &Path, prefix: &str) -> Result<Vec<Reference>> {
+pub fn list(common: &Path, hash: Hash, prefix: &str) -> Result<Vec<Reference>> {
     let mut found = Vec::new();
     walk(
         &common.join(prefix),
+        hash,
         prefix.trim_end_matches('/').as_bytes(),
         &mut found,
     )?;
@@ -57,7 +59,7 @@ pub fn list(common: &Path, prefix: &str) -> Result<Vec<Reference>> {
     Ok(all)
 }
 
-fn walk(dir: &Path, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {
+fn walk(dir: &Path, hash: Hash, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
@@ -72,8 +74,8 @@ fn walk(dir: &Path, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {
         let name: BString = [prefix, b"/", file.as_bytes()].concat().into();
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            walk(&path, &name, found)?;
-        } else if let Some(target) = loose(&path)? {
+            walk(&path, hash, &name, found)?;
+        } else if let Some(target) = loose(&path, hash)? {
             found.push(Reference { name, target });
         }
     }
@@ -81,7 +83,7 @@ fn walk(dir: &Path, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {
 }
 
 /// Reads a loose file; none if there is none.
-fn loose(path: &Path) -> Result<Option<Target>> {
+fn loose(path: &Path, hash: Hash) -> Result<Option<Target>> {
     let content = match fs::read(path) {
         Ok(content) => content,
         Err(error)
@@ -98,7 +100,7 @@ fn loose(path: &Path) -> Result<Option<Target>> {
         return Ok(Some(Target::Symbolic(name.trim().into())));
     }
     Ok(Some(match parse_oid(content.trim_end()) {
-        Some(oid) if !oid.is_null() => Target::Object(oid),
+        Some(oid) if !oid.is_null() && oid.kind() == hash => Target::Object(oid),
         _ => Target::Broken,
     }))
 }
@@ -217,6 +219,7 @@ fn entry(line: &[u8]) -> Option<(&[u8], Target)> {
 
 pub fn update(
     common: &Path,
+    hash: Hash,
     name: &str,
     new: Option<ObjectId>,
     expected: Expected,
@@ -224,7 +227,7 @@ pub fn update(
 ) -> Result<Outcome> {
     let path = common.join(name);
     let lock = Lock::take(common, &path, name)?;
-    let actual = match loose(&path)? {
+    let actual = match loose(&path, hash)? {
         Some(target) => Some(target),
         None => packed(common)?.find(name),
     };
@@ -247,7 +250,11 @@ pub fn update(
             }
             write(common, &path, new, lock.directories, durability)?;
         }
-        None => remove(common, &path, name, durability)?,
+        None => {
+            remove(common, &path, name, durability)?;
+            drop(lock);
+            remove_empty_parents(common, &path);
+        }
     }
     Ok(Outcome::Done)
 }
@@ -301,9 +308,33 @@ fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Res
     match fs::remove_file(path) {
         // A packed one may have an empty directory in its loose place.
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
-            Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
+            return Err(Error::io(format!("cannot remove '{}'", path.display()))(error));
         }
-        _ => sync_dirs(common, path, Directories::Old, durability),
+        _ => sync_dirs(common, path, Directories::Old, durability)?,
+    }
+    // A log would be that of the next one of this name, and bar every one below it.
+    let log = common.join("logs").join(name);
+    match fs::remove_file(&log) {
+        Ok(()) => remove_empty_parents(&common.join("logs"), &log),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+            ) => {}
+        Err(error) => return Err(Error::io(format!("cannot remove '{}'", log.display()))(error)),
+    }
+    Ok(())
+}
+
+/// Removes the directories of a file that are empty now, but for the two uppermost, as git does.
+fn remove_empty_parents(top: &Path, path: &Path) {
+    let below = path
+        .strip_prefix(top)
+        .map_or(0, |below| below.components().count());
+    for dir in path.ancestors().skip(1).take(below.saturating_sub(3)) {
+        if fs::remove_dir(dir).is_err() {
+            return;
+        }
     }
 }
 
@@ -403,6 +434,8 @@ impl Lock {
                         {
                             return Err(Error::RefConflict(name.to_owned()));
                         }
+                        // One on the way was removed from under us, since it was empty.
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
                         Err(error) => return Err(io()(error)),
                         Ok(()) => {}
                     }
@@ -446,7 +479,11 @@ pub fn unlock_after_crash(common: &Path, name: &str) {
 
 /// Removes a lock that a killed process of ours left; tells whether there is a reason to try again at once.
 fn clear_stale(common: &Path, lock: &Path) -> bool {
-    let Ok(file) = File::open(lock) else { return true };
+    let file = match File::open(lock) {
+        Ok(file) => file,
+        // Gone, unless it is a link that leads nowhere.
+        Err(_) => return lock.symlink_metadata().is_err(),
+    };
     let ours = fs::read(lock).is_ok_and(|content| content == MARKER);
     if !ours || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return false;
@@ -457,11 +494,11 @@ fn clear_stale(common: &Path, lock: &Path) -> bool {
         .metadata()
         .and_then(|ours| Ok(same(ours, fs::metadata(lock)?)))
         .unwrap_or(false);
-    if still {
-        let _ = fs::remove_file(lock);
-        sweep(common);
+    if !still {
+        return true;
     }
-    true
+    sweep(common);
+    fs::remove_file(lock).is_ok()
 }
 
 /// Removes temporary files that killed processes left.

@@ -7,7 +7,7 @@ use gix::ObjectId;
 use gix::bstr::BString;
 
 use super::repo::RefFormat;
-use super::{Durability, Repo, Result};
+use super::{Durability, Error, Repo, Result};
 
 /// The references of a repository.
 #[derive(Clone, Copy)]
@@ -53,8 +53,11 @@ impl<'r> Refs<'r> {
 
     /// Reads one reference; none if it doesn't exist.
     pub fn get(&self, name: &str) -> Result<Option<Target>> {
+        if !is_legal(name) {
+            return Ok(None);
+        }
         match self.repo.ref_format() {
-            RefFormat::Files => files::get(self.repo.common_dir(), name),
+            RefFormat::Files => files::get(self.repo.common_dir(), self.repo.object_hash(), name),
             RefFormat::Reftable => reftable::get(self.repo, name),
         }
     }
@@ -62,7 +65,7 @@ impl<'r> Refs<'r> {
     /// Lists the references whose names begin with `prefix`, which ends in `/`, by name.
     pub fn list(&self, prefix: &str) -> Result<Vec<Reference>> {
         match self.repo.ref_format() {
-            RefFormat::Files => files::list(self.repo.common_dir(), prefix),
+            RefFormat::Files => files::list(self.repo.common_dir(), self.repo.object_hash(), prefix),
             RefFormat::Reftable => reftable::list(self.repo, prefix),
         }
     }
@@ -84,9 +87,24 @@ impl<'r> Refs<'r> {
         expected: Expected,
         durability: Durability,
     ) -> Result<Outcome> {
+        if !is_legal(name) {
+            return Err(Error::Malformed(format!("'{name}' is no name for a reference")));
+        }
         match self.repo.ref_format() {
-            RefFormat::Files => files::update(self.repo.common_dir(), name, new, expected, durability),
+            RefFormat::Files => files::update(
+                self.repo.common_dir(),
+                self.repo.object_hash(),
+                name,
+                new,
+                expected,
+                durability,
+            ),
             RefFormat::Reftable => reftable::update(self.repo, name, new, expected, durability),
         }
     }
+}
+
+/// Whether it is a full name; any other would lead elsewhere as a path, or be something else to git.
+fn is_legal(name: &str) -> bool {
+    name.starts_with("refs/") && gix::validate::reference::name(name.into()).is_ok()
 }

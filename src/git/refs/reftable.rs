@@ -71,7 +71,7 @@ pub fn update(
     let mut pause = Duration::from_millis(2);
     loop {
         let output = fsync(repo, durability)?
-            .args(["update-ref", "--stdin", "-z"])
+            .args(["update-ref", "--no-deref", "--stdin", "-z"])
             .input(command.clone())
             .output()?;
         if output.status.success() {
@@ -95,6 +95,10 @@ pub fn update(
             || text.contains("there are still refs under")
         {
             return Err(Error::RefConflict(name.to_owned()));
+        }
+        // What is wrong by itself stays so; all else may be others at work on the tables.
+        if text.contains("nonexistent object") || text.contains("non-commit object") {
+            return Err(error);
         }
         if start.elapsed() >= PATIENCE {
             let lock = repo.common_dir().join("reftable/tables.list.lock");
