@@ -233,9 +233,20 @@ impl Repo {
     }
 
     /// The names and emails, author's first, that commits of the user's would have; none where they aren't configured.
+    ///
+    /// The rules are those of git-commit(1): the environment, then `author` and `committer`, then `user`. gix knows
+    /// them too, but asks for the time along with them, and looks through the whole time zone database for it.
     pub fn identities(&self) -> Option<[(BString, BString); 2]> {
-        let (author, committer) = (self.gix.author()?.ok()?, self.gix.committer()?.ok()?);
-        Some([author, committer].map(|person| (person.name.to_owned(), person.email.to_owned())))
+        let one = |role: &str| {
+            let part = |part: &str| {
+                let variable = format!("GIT_{}_{}", role.to_uppercase(), part.to_uppercase());
+                let set = std::env::var(variable).ok().filter(|value| !value.trim().is_empty());
+                set.or_else(|| self.config(&format!("{role}.{part}"))).or_else(|| self.config(&format!("user.{part}")))
+            };
+            let email = part("email").or_else(|| std::env::var("EMAIL").ok())?;
+            Some((clean(&part("name")?), clean(&email)))
+        };
+        Some([one("author")?, one("committer")?])
     }
 
     /// Resolves a revision to a commit.
@@ -263,6 +274,12 @@ impl Repo {
             .map_err(|_| unknown())?;
         Ok(commit.id)
     }
+}
+
+/// A name or address without what would end it in a commit's header, as git leaves it out.
+fn clean(text: &str) -> BString {
+    let kept: String = text.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\0')).collect();
+    kept.trim().into()
 }
 
 /// Reads an object id in hexadecimal.
