@@ -240,8 +240,11 @@ impl Repo {
         let one = |role: &str| {
             let part = |part: &str| {
                 let variable = format!("GIT_{}_{}", role.to_uppercase(), part.to_uppercase());
-                let set = std::env::var(variable).ok().filter(|value| !value.trim().is_empty());
-                set.or_else(|| self.config(&format!("{role}.{part}"))).or_else(|| self.config(&format!("user.{part}")))
+                let set = std::env::var(variable)
+                    .ok()
+                    .filter(|value| !value.trim().is_empty());
+                set.or_else(|| self.config(&format!("{role}.{part}")))
+                    .or_else(|| self.config(&format!("user.{part}")))
             };
             let email = part("email").or_else(|| std::env::var("EMAIL").ok())?;
             Some((clean(&part("name")?), clean(&email)))
@@ -278,7 +281,10 @@ impl Repo {
 
 /// A name or address without what would end it in a commit's header, as git leaves it out.
 fn clean(text: &str) -> BString {
-    let kept: String = text.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\0')).collect();
+    let kept: String = text
+        .chars()
+        .filter(|c| !matches!(c, '<' | '>' | '\n' | '\0'))
+        .collect();
     kept.trim().into()
 }
 

@@ -250,7 +250,7 @@ fn git_waits_for_a_lock_of_ours() {
         point(&repo, NAME, one);
         // What stands here is what a process of ours that is alive holds.
         let lock = sandbox.git_dir().join(format!("{NAME}.lock"));
-        fs::write(&lock, "git-session: held by flock(2), stale when that is free\n").unwrap();
+        fs::hard_link(sandbox.git_dir().join("git-session.refs"), &lock).unwrap();
         let held = fs::File::open(&lock).unwrap();
         held.lock().unwrap();
         let update = ["-c", "core.filesRefLockTimeout=0", "update-ref", "-d", NAME];

@@ -12,6 +12,7 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use gix::hash::Kind as Hash;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::{Expected, Outcome, Reference, Target};
 use crate::git::repo::parse_oid;
@@ -21,8 +22,15 @@ use crate::git::{Durability, Error, Result};
 const MARKER: &[u8] = b"git-session: held by flock(2), stale when that is free\n";
 /// How long a lock of others is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long another update of ours is waited for, which takes a moment unless its process is stopped.
+const HELD_PATIENCE: Duration = Duration::from_secs(10);
 /// How often directories that vanish under us are made again.
 const TRIES: usize = 100;
+/// The files that locks are names of, in the common directory.
+const HOLDER: &str = "git-session.refs";
+const PACKED_HOLDER: &str = "git-session.packed-refs";
+/// The name under which the packed references are locked.
+const PACKED: &str = "packed-refs";
 /// The beginning of the names of files that are about to become locks or references.
 const TEMPORARY: &str = "tmp_ref_";
 
@@ -282,7 +290,7 @@ fn write(
 
 fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Result<()> {
     let packed_path = common.join("packed-refs");
-    let _lock = Lock::take(common, &packed_path, "packed-refs")?;
+    let _lock = Lock::take(common, &packed_path, PACKED)?;
     let packed = packed(common)?;
     if packed.find(name).is_some() {
         let io = || Error::io(format!("cannot write '{}'", packed_path.display()));
@@ -388,7 +396,10 @@ fn remove_empty_dirs(dir: &Path) -> bool {
     fs::remove_dir(dir).is_ok()
 }
 
-/// git's lock on a reference, held by a file beside it that says who holds it.
+/// git's lock on a reference: a second name of one file of ours, whose `flock` is held as long as the lock is.
+///
+/// One file for all locks, which is never removed, spares the file system two new ones for each update. Whoever has
+/// its `flock` knows that every lock that is a name of it was left by a process that was killed.
 struct Lock {
     path: PathBuf,
     directories: Directories,
@@ -401,20 +412,16 @@ impl Lock {
         lock.push(".lock");
         let lock = PathBuf::from(lock);
         let io = || Error::io(format!("cannot make '{}'", lock.display()));
-        let mut temp = temporary(common)?;
-        temp.write_all(MARKER).map_err(io())?;
-        rustix::fs::flock(temp.as_file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| io()(error.into()))?;
+        // The packed references are locked while a reference is, so they have a file of their own.
+        let holder = common.join(if name == PACKED { PACKED_HOLDER } else { HOLDER });
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
         let mut tries = 0;
         let mut directories = Directories::Old;
         loop {
-            match fs::hard_link(temp.path(), &lock) {
+            let held = hold(common, &holder, name)?;
+            match fs::hard_link(&holder, &lock) {
                 Ok(()) => {
-                    let held = temp.as_file().try_clone().map_err(io())?;
-                    // Only the name goes: the lock is the other link to the same file.
-                    drop(temp);
                     return Ok(Lock {
                         path: lock,
                         directories,
@@ -444,7 +451,9 @@ impl Lock {
                     return Err(Error::RefConflict(name.to_owned()));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if clear_stale(common, &lock) {
+                    if is_same(&held, &lock) {
+                        fs::remove_file(&lock).map_err(io())?;
+                        sweep(common);
                         continue;
                     }
                     if start.elapsed() >= PATIENCE {
@@ -453,12 +462,63 @@ impl Lock {
                             path: lock,
                         });
                     }
+                    // Others need not wait for a lock that is in the way of this reference alone.
+                    drop(held);
                     thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(10));
                 }
                 Err(error) => return Err(io()(error)),
             }
         }
+    }
+}
+
+/// Takes the `flock` of the file that locks are names of; makes the file where it is missing.
+fn hold(common: &Path, holder: &Path, name: &str) -> Result<File> {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(100);
+    let io = || Error::io(format!("cannot lock '{}'", holder.display()));
+    loop {
+        match File::open(holder) {
+            Ok(file) => {
+                while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    if !matches!(error, Errno::INTR | Errno::WOULDBLOCK) {
+                        return Err(io()(error.into()));
+                    }
+                    if start.elapsed() >= HELD_PATIENCE {
+                        return Err(Error::Locked {
+                            name: name.to_owned(),
+                            path: holder.to_owned(),
+                        });
+                    }
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(2));
+                }
+                // One that was removed by hand meanwhile keeps nobody away.
+                if is_same(&file, holder) {
+                    return Ok(file);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // It has its content from its first moment.
+                let mut temp = temporary(common)?;
+                temp.write_all(MARKER).map_err(io())?;
+                match fs::hard_link(temp.path(), holder) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io()(error)),
+                    _ => {}
+                }
+            }
+            Err(error) => return Err(io()(error)),
+        }
+    }
+}
+
+/// Whether an open file is the one at a path.
+fn is_same(file: &File, path: &Path) -> bool {
+    let ids = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), path.symlink_metadata()) {
+        (Ok(ours), Ok(there)) => ids(ours) == ids(there),
+        _ => false,
     }
 }
 
@@ -489,12 +549,7 @@ fn clear_stale(common: &Path, lock: &Path) -> bool {
         return false;
     }
     // Under its flock the name can't be taken away by another cleaner and made anew in between.
-    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    let still = file
-        .metadata()
-        .and_then(|ours| Ok(same(ours, fs::metadata(lock)?)))
-        .unwrap_or(false);
-    if !still {
+    if !is_same(&file, lock) {
         return true;
     }
     sweep(common);
