@@ -187,6 +187,7 @@ pub struct Kept {
 impl Kept {
     /// Says that references reach the objects by now.
     pub fn release(self, repo: &Repo) -> Result<()> {
+        let mut is_packed = self.keep.is_some();
         let mut lost = false;
         for object in &self.held {
             lost |= !objects::loose_path(repo, objects::id_of(repo, object)?).exists();
@@ -198,12 +199,15 @@ impl Kept {
             }
             let keep = pack.finish(repo, self.durability)?;
             let _ = fs::remove_file(keep);
+            is_packed = true;
         }
         if let Some(keep) = self.keep {
             // A leftover only keeps a pack from being repacked; the next release removes it.
             let _ = fs::remove_file(keep);
         }
-        pack::tidy(repo);
+        if is_packed {
+            pack::tidy(repo);
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Newest events kept together in one file, so that a list opens one file rather than one a session.
 //!
 //! It is filled by whoever writes an event, never by readers, and may be deleted at any time. What is in it are the
-//! commits themselves, and each is hashed before it is believed, so it can't say anything that git would not.
+//! commits themselves, each with a checksum, so that what a crash left half written is not believed.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -12,10 +12,8 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
-use gix::objs::Kind;
 
 use crate::git::Repo;
-use crate::git::objects::{Object, hash};
 
 /// How much the file may grow beyond twice what was in it when it was last tidied, in bytes.
 const SLACK: u64 = 4 << 20;
@@ -25,7 +23,7 @@ const HEADER: &str = "newest events: ";
 #[derive(Default)]
 pub struct Cache {
     content: Vec<u8>,
-    commits: HashMap<ObjectId, Range<usize>>,
+    commits: HashMap<ObjectId, (Range<usize>, u32)>,
 }
 
 fn path(repo: &Repo) -> PathBuf {
@@ -40,33 +38,33 @@ impl Cache {
         };
         let mut commits = HashMap::new();
         let mut at = content.find_byte(b'\n').map_or(content.len(), |end| end + 1);
-        // A record is a line with id and length, then as many bytes and a newline.
+        // A record is a line with id, length and checksum, then as many bytes and a newline.
         while let Some(end) = content[at..].find_byte(b'\n').map(|end| at + end) {
             let mut words = content[at..end].split(|byte| *byte == b' ');
             let id = words.next().and_then(|hex| ObjectId::from_hex(hex).ok());
             let length = words
                 .next()
                 .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-            let (Some(id), Some(length)) = (id, length) else {
+            let crc = words
+                .next()
+                .and_then(|crc| crc.to_str().ok()?.parse::<u32>().ok());
+            let (Some(id), Some(length), Some(crc)) = (id, length, crc) else {
                 break;
             };
             let Some(next) = end.checked_add(length + 2).filter(|next| *next <= content.len()) else {
                 break;
             };
-            commits.insert(id, end + 1..end + 1 + length);
+            commits.insert(id, (end + 1..end + 1 + length, crc));
             at = next;
         }
         Cache { content, commits }
     }
 
-    /// Gives a commit's content, if it is here and is what its id says.
-    pub fn get(&self, repo: &Repo, id: &ObjectId) -> Option<Object> {
-        let data = self.content.get(self.commits.get(id)?.clone())?.to_vec();
-        let object = Object {
-            kind: Kind::Commit,
-            data,
-        };
-        (hash(repo.object_hash(), &object).ok()? == *id).then_some(object)
+    /// Gives a commit's content, if it is here whole.
+    pub fn get(&self, id: &ObjectId) -> Option<&[u8]> {
+        let (range, crc) = self.commits.get(id)?;
+        let data = self.content.get(range.clone())?;
+        (crc32fast::hash(data) == *crc).then_some(data)
     }
 }
 
@@ -98,7 +96,8 @@ pub fn add(repo: &Repo, id: ObjectId, commit: &[u8], tips: impl FnOnce() -> Vec<
 }
 
 fn record(id: ObjectId, commit: &[u8]) -> Vec<u8> {
-    [format!("{id} {}\n", commit.len()).as_bytes(), commit, b"\n"].concat()
+    let head = format!("{id} {} {}\n", commit.len(), crc32fast::hash(commit));
+    [head.as_bytes(), commit, b"\n"].concat()
 }
 
 /// Writes the file anew with the newest events alone, once it has grown enough.
@@ -113,7 +112,7 @@ fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<Object
     }
     let records: Vec<u8> = tips()
         .into_iter()
-        .filter_map(|id| Some(record(id, &cache.get(repo, &id)?.data)))
+        .filter_map(|id| Some(record(id, cache.get(&id)?)))
         .flatten()
         .collect();
     let write = || -> std::io::Result<()> {

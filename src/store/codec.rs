@@ -111,11 +111,11 @@ pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreig
         else {
             continue;
         };
-        match key
-            .strip_prefix("Session-")
-            .and_then(|name| KEYS.iter().find(|known| **known == name))
-        {
-            Some(name) => seen.known.push((*name, value)),
+        match key.strip_prefix("Session-").and_then(place) {
+            Some(at) => match &mut seen.known[at] {
+                empty @ None => *empty = Some(value),
+                Some(_) => seen.more.push((at, value)),
+            },
             None => seen.other.push((key.to_owned(), value.to_owned())),
         }
     }
@@ -187,64 +187,74 @@ fn trailers(message: &BStr) -> &BStr {
     message[start..].as_bstr()
 }
 
-const KEYS: [&str; 32] = [
-    "Format",
-    "Id",
-    "Event",
-    "From",
-    "State",
-    "Seq",
-    "Epoch",
-    "Owner",
-    "Host",
-    "Created",
-    "Nonce",
-    "Branch",
-    "Base",
-    "Head",
-    "Work",
-    "Title",
-    "Worker",
-    "Issue",
-    "Label",
-    "Parent",
-    "Home",
-    "Claim",
-    "Intent",
-    "Deadline",
-    "Forgotten",
-    "Outcome",
-    "Reason",
-    "Note",
-    "Request",
-    "Superseded",
-    "Unsaved",
-    "Frozen",
-];
+/// The trailers that this version knows, each with its place in [`Seen`].
+const KEYS: usize = 32;
 
+fn place(name: &str) -> Option<usize> {
+    Some(match name {
+        "Format" => 0,
+        "Id" => 1,
+        "Event" => 2,
+        "From" => 3,
+        "State" => 4,
+        "Seq" => 5,
+        "Epoch" => 6,
+        "Owner" => 7,
+        "Host" => 8,
+        "Created" => 9,
+        "Nonce" => 10,
+        "Branch" => 11,
+        "Base" => 12,
+        "Head" => 13,
+        "Work" => 14,
+        "Title" => 15,
+        "Worker" => 16,
+        "Issue" => 17,
+        "Label" => 18,
+        "Parent" => 19,
+        "Home" => 20,
+        "Claim" => 21,
+        "Intent" => 22,
+        "Deadline" => 23,
+        "Forgotten" => 24,
+        "Outcome" => 25,
+        "Reason" => 26,
+        "Note" => 27,
+        "Request" => 28,
+        "Superseded" => 29,
+        "Unsaved" => 30,
+        "Frozen" => 31,
+        _ => return None,
+    })
+}
+
+/// The trailers of a message.
 #[derive(Default)]
 struct Seen<'a> {
-    known: Vec<(&'static str, &'a str)>,
+    /// The first value of each known one.
+    known: [Option<&'a str>; KEYS],
+    /// Further values of those that may occur several times.
+    more: Vec<(usize, &'a str)>,
     other: Vec<(String, String)>,
 }
 
 impl Seen<'_> {
     fn raw(&self, key: &str) -> Option<&str> {
-        self.known
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|(_, value)| *value)
+        self.known[place(key)?]
     }
 
     fn text(&self, key: &str) -> Option<String> {
         self.raw(key).map(unescape)
     }
 
-    fn all(&self, key: &'static str) -> impl Iterator<Item = String> {
-        self.known
+    fn all(&self, key: &str) -> impl Iterator<Item = String> {
+        let at = place(key);
+        let more = self
+            .more
             .iter()
-            .filter(move |(known, _)| *known == key)
-            .map(|(_, value)| unescape(value))
+            .filter(move |(place, _)| Some(*place) == at)
+            .map(|(_, value)| *value);
+        self.raw(key).into_iter().chain(more).map(unescape)
     }
 
     fn read<T: Word>(&self, key: &'static str) -> Result<T, Foreign> {

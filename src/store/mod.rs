@@ -21,6 +21,9 @@ use codec::Foreign;
 /// The file in an event's tree that holds the specification.
 const SPEC: &str = "session.json";
 
+/// From how many sessions on a second thread is worth it.
+const MANY: usize = 200;
+
 /// What can go wrong with stored sessions.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,7 +56,7 @@ pub struct Session {
     pub tip: ObjectId,
     /// The tree that holds the specification.
     pub tree: ObjectId,
-    pub event: Event,
+    pub event: Box<Event>,
 }
 
 impl Session {
@@ -110,8 +113,8 @@ impl<'r> Store<'r> {
         match self.repo.refs().get(&name)? {
             None => Ok(None),
             Some(Target::Object(tip)) => {
-                let object = objects::read(self.repo, tip)?;
-                self.read(&name, tip, object).map(Some)
+                let data = self.commit(tip).map_err(|error| error.about(&name))?;
+                read(self.repo.object_hash(), &name, tip, &data).map(Some)
             }
             Some(_) => Err(not_ours(&name, Foreign::Missing("Session-Format"))),
         }
@@ -125,21 +128,32 @@ impl<'r> Store<'r> {
             return Ok(listing);
         }
         let cache = Cache::read(self.repo);
+        let mut cached: Vec<(String, ObjectId)> = Vec::new();
         for reference in references {
             let name = reference.name.to_str_lossy().into_owned();
             let read = match reference.target {
-                Target::Object(tip) => match cache.get(self.repo, &tip) {
-                    Some(object) => Ok(object),
-                    None => objects::read(self.repo, tip).map_err(Error::from),
+                Target::Object(tip) if cache.get(&tip).is_some() => {
+                    cached.push((name, tip));
+                    continue;
                 }
-                .and_then(|object| self.read(&name, tip, object))
-                .map_err(|error| error.to_string()),
+                Target::Object(tip) => self
+                    .commit(tip)
+                    .map_err(|error| error.about(&name))
+                    .and_then(|data| read(self.repo.object_hash(), &name, tip, &data))
+                    .map_err(|error| error.to_string()),
                 Target::Symbolic(_) => Err(format!("'{name}' is a symbolic ref")),
                 Target::Broken => Err(format!("the content of '{name}' is no object id")),
             };
             match read {
                 Ok(session) => listing.sessions.push(session),
                 Err(why) => listing.skipped.push((reference.name, why)),
+            }
+        }
+        let read = read_cached(self.repo.object_hash(), &cache, &cached);
+        for ((name, _), read) in cached.into_iter().zip(read) {
+            match read {
+                Ok(session) => listing.sessions.push(session),
+                Err(why) => listing.skipped.push((name.into(), why.to_string())),
             }
         }
         Ok(listing)
@@ -163,56 +177,20 @@ impl<'r> Store<'r> {
             .collect())
     }
 
-    fn read(&self, name: &str, tip: ObjectId, object: Object) -> Result<Session> {
-        let id = names::session_of(name).map_err(|error| {
-            not_ours(
-                name,
-                Foreign::Bad {
-                    key: "Id",
-                    value: error.0,
-                },
-            )
-        })?;
-        let session = self
-            .event(tip, object)
-            .map_err(|error| error.about(name))?
-            .session;
-        if *session.id() != id {
-            return Err(not_ours(
-                name,
-                Foreign::Bad {
-                    key: "Id",
-                    value: session.id().to_string(),
-                },
-            ));
-        }
-        Ok(session)
+    fn event(&self, commit: ObjectId, data: &[u8]) -> std::result::Result<Read, EventError> {
+        decode(self.repo.object_hash(), commit, data)
     }
 
-    fn event(&self, commit: ObjectId, object: Object) -> std::result::Result<Read, EventError> {
-        if object.kind != gix::objs::Kind::Commit {
-            return Err(EventError::Foreign(Foreign::Missing("Session-Format")));
+    /// The content of a commit.
+    ///
+    /// # Errors
+    /// Objects of another kind, which are somebody else's.
+    fn commit(&self, id: ObjectId) -> std::result::Result<Vec<u8>, EventError> {
+        let object = objects::read(self.repo, id)?;
+        match object.kind {
+            gix::objs::Kind::Commit => Ok(object.data),
+            _ => Err(EventError::Foreign(Foreign::Missing("Session-Format"))),
         }
-        let unreadable = || git::Error::Malformed(format!("commit {commit} can't be read"));
-        let parsed = gix::objs::CommitRef::from_bytes(&object.data, self.repo.object_hash())
-            .map_err(|_| unreadable())?;
-        let committer = parsed.committer().map_err(|_| unreadable())?;
-        let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let by = format!(
-            "{} <{}>",
-            committer.name.to_str_lossy(),
-            committer.email.to_str_lossy()
-        );
-        let event = codec::decode(parsed.message, at, by).map_err(EventError::Foreign)?;
-        let session = Session {
-            tip: commit,
-            tree: parsed.tree(),
-            event,
-        };
-        Ok(Read {
-            session,
-            parent: parsed.parents().next(),
-        })
     }
 
     /// Loads a session's whole log, oldest first, along first parents.
@@ -224,10 +202,10 @@ impl<'r> Store<'r> {
         let mut events = Vec::new();
         let mut next = Some(session.tip);
         while let Some(commit) = next {
-            let object = objects::read(self.repo, commit)?;
-            let found = self.event(commit, object).map_err(|error| error.about(&name))?;
+            let data = self.commit(commit).map_err(|error| error.about(&name))?;
+            let found = self.event(commit, &data).map_err(|error| error.about(&name))?;
             next = found.parent;
-            events.push((commit, found.session.event));
+            events.push((commit, *found.session.event));
         }
         events.reverse();
         Ok(events)
@@ -297,12 +275,82 @@ impl<'r> Store<'r> {
                 Append::Done(Box::new(Session {
                     tip,
                     tree,
-                    event: event.clone(),
+                    event: Box::new(event.clone()),
                 }))
             }
             Outcome::Moved(actual) => Append::Moved(actual),
         })
     }
+}
+
+/// Reads an event from its commit's content.
+fn decode(hash: gix::hash::Kind, commit: ObjectId, data: &[u8]) -> std::result::Result<Read, EventError> {
+    let unreadable = || git::Error::Malformed(format!("commit {commit} can't be read"));
+    let parsed = gix::objs::CommitRef::from_bytes(data, hash).map_err(|_| unreadable())?;
+    let committer = parsed.committer().map_err(|_| unreadable())?;
+    let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let by = format!(
+        "{} <{}>",
+        committer.name.to_str_lossy(),
+        committer.email.to_str_lossy()
+    );
+    let event = codec::decode(parsed.message, at, by).map_err(EventError::Foreign)?;
+    let session = Session {
+        tip: commit,
+        tree: parsed.tree(),
+        event: Box::new(event),
+    };
+    Ok(Read {
+        session,
+        parent: parsed.parents().next(),
+    })
+}
+
+/// Reads a session from its newest event, which has to be the ref's own.
+fn read(hash: gix::hash::Kind, name: &str, tip: ObjectId, data: &[u8]) -> Result<Session> {
+    let id = names::session_of(name).map_err(|error| {
+        not_ours(
+            name,
+            Foreign::Bad {
+                key: "Id",
+                value: error.0,
+            },
+        )
+    })?;
+    let session = decode(hash, tip, data)
+        .map_err(|error| error.about(name))?
+        .session;
+    if *session.id() != id {
+        return Err(not_ours(
+            name,
+            Foreign::Bad {
+                key: "Id",
+                value: session.id().to_string(),
+            },
+        ));
+    }
+    Ok(session)
+}
+
+/// Reads the sessions whose newest event is cached, on two threads where there are many.
+fn read_cached(hash: gix::hash::Kind, cache: &Cache, tips: &[(String, ObjectId)]) -> Vec<Result<Session>> {
+    let each = |tips: &[(String, ObjectId)]| -> Vec<Result<Session>> {
+        let found = tips
+            .iter()
+            .filter_map(|(name, tip)| Some(read(hash, name, *tip, cache.get(tip)?)));
+        found.collect()
+    };
+    if tips.len() < MANY {
+        return each(tips);
+    }
+    let (here, there) = tips.split_at(tips.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| each(there));
+        let mut all = each(here);
+        // A thread that came to nothing has its part read again.
+        all.extend(other.join().unwrap_or_else(|_| each(there)));
+        all
+    })
 }
 
 /// An event as read, with the one before it.
