@@ -255,6 +255,7 @@ impl Supervisor {
 
     /// Sleeps until something happens, and sees to it, until the run is over.
     fn watch_over(mut self) -> Result<()> {
+        worker::give_back_code();
         loop {
             let wake = self.watch.wait(self.deadline).map_err(Error::io("cannot wait"))?;
             let mut next = match wake {
