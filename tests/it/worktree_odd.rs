@@ -182,7 +182,7 @@ fn a_worktree_is_added_in_every_way_and_locked_from_the_first_moment() {
         let head = sandbox.head();
         sh(
             &sandbox.root(),
-            "printf '#!/bin/sh\\ntouch \"$GIT_COMMON_DIR/hooked\" ../hooked\\n' >.git/hooks/post-checkout
+            "printf '#!/bin/sh\\ntouch ../hooked\\n' >.git/hooks/post-checkout
              chmod +x .git/hooks/post-checkout",
         );
         let new = added(sandbox, "new");
