@@ -13,6 +13,8 @@ use crate::session::{Event, Kind, Outcome, SessionId, State, Summary};
 /// A commit is no event of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
+    #[error("its log doesn't begin with its creation")]
+    Root,
     #[error("the commit has no '{0}' trailer")]
     Missing(&'static str),
     #[error("its '{key}' trailer says '{value}'")]

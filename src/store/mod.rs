@@ -14,7 +14,7 @@ use crate::git::objects::{self, Object};
 use crate::git::refs::{Expected, Outcome, Reference, Target};
 use crate::git::{self, Durability, Repo};
 use crate::session::event::FORMAT;
-use crate::session::{Event, SessionId, Spec, log};
+use crate::session::{Event, Kind, SessionId, Spec, log};
 use cache::Cache;
 use codec::Foreign;
 
@@ -206,6 +206,11 @@ impl<'r> Store<'r> {
             let found = self.event(commit, &data).map_err(|error| error.about(&name))?;
             next = found.parent;
             events.push((commit, *found.session.event));
+        }
+        let begins =
+            |(_, root): &(ObjectId, Event)| root.kind == Kind::Create && root.summary.id == *session.id();
+        if !events.last().is_some_and(begins) {
+            return Err(not_ours(&name, Foreign::Root));
         }
         events.reverse();
         Ok(events)

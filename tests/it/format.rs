@@ -267,6 +267,19 @@ on_every_format! {
         assert_eq!(sandbox.tip("theirs"), before);
     }
 
+    fn a_log_that_does_not_begin_with_its_creation_is_not_shown_as_ours(sandbox: &Sandbox) {
+        sandbox.new_session("--id cut -- true");
+        sandbox.session("note cut -m second").ok();
+        let cut = "git log -1 --format=%B refs/sessions/cut | git commit-tree 'refs/sessions/cut^{tree}'";
+        sandbox
+            .command("sh")
+            .args(["-c", &format!("git update-ref refs/sessions/cut $({cut})")])
+            .within(&sandbox.repo())
+            .run()
+            .ok();
+        sandbox.session("log cut").fails(1).says("begin with its creation");
+    }
+
     fn the_users_identity_and_no_encoding_header_are_written(sandbox: &Sandbox) {
         sandbox.config("i18n.commitEncoding", "ISO-8859-1");
         sandbox.new_session("--id named --title 'Grüße' -- true");
