@@ -6,10 +6,8 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::process::getsid;
-
 use super::{
-    identity::{ProcessId, own_pid, to_pid},
+    identity::{ProcessId, own_pid},
     platform::{Entry, Platform, PlatformError, State},
 };
 
@@ -175,9 +173,15 @@ fn in_session(supervisor: Option<&ProcessId>, member: &Entry, leader: &ProcessId
     let Some(supervisor) = supervisor else {
         return false;
     };
-    let session = to_pid(member.pid).and_then(|pid| getsid(Some(pid)).ok());
     leader.is_from_here()
         && supervisor.is_from_here()
         && member.start_time >= leader.start_time
-        && session.is_some_and(|session| Some(session) == to_pid(supervisor.pid))
+        && session_of(member.pid) == Some(supervisor.pid)
+}
+
+/// The session that a process is in, as setsid(2) made it; `None` when its leader is in an outer pid namespace.
+fn session_of(pid: i32) -> Option<i32> {
+    // SAFETY: getsid takes a number and touches no memory. The safe wrapper takes its 0 for a pid and panics.
+    let session = unsafe { libc::getsid(pid) };
+    (pid > 0 && session > 0).then_some(session)
 }
