@@ -8,13 +8,17 @@ pub mod duration;
 pub mod event;
 pub mod id;
 pub mod log;
+pub mod merge;
 pub mod outcome;
+pub mod request;
 pub mod spec;
 pub mod state;
 pub mod text;
 
 pub use event::{Event, Summary};
 pub use id::{IdError, SessionId};
+pub use merge::Relation;
 pub use outcome::Outcome;
+pub use request::{Ask, Request};
 pub use spec::{Arg, Limits, RecordOutput, Spec};
 pub use state::{Claim, Kind, Refused, State};
