@@ -113,6 +113,8 @@ impl Error {
             Error::Store(store::Error::NotOurs { .. }) => "not-ours",
             Error::Store(store::Error::NewerFormat { .. }) => "newer-format",
             Error::Store(store::Error::Full(_)) => "log-full",
+            Error::Store(store::Error::Illegal { .. }) => "illegal-log",
+            Error::Store(store::Error::OtherRoot { .. }) => "other-root",
             Error::Store(store::Error::Spec { .. }) => "bad-specification",
             Error::Id(_) => "bad-id",
             Error::Illegal { .. } => "illegal-step",

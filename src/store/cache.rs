@@ -68,8 +68,8 @@ impl Cache {
     }
 }
 
-/// Adds a commit. That it can't be written only makes a list slower.
-pub fn add(repo: &Repo, id: ObjectId, commit: &[u8], tips: impl FnOnce() -> Vec<ObjectId>) {
+/// Adds commits. That they can't be written only makes a list slower.
+pub fn add(repo: &Repo, commits: &[(ObjectId, Vec<u8>)], tips: impl FnOnce() -> Vec<ObjectId>) {
     let path = path(repo);
     if !path.parent().is_some_and(Path::is_dir) {
         return;
@@ -84,7 +84,9 @@ pub fn add(repo: &Repo, id: ObjectId, commit: &[u8], tips: impl FnOnce() -> Vec<
         if file.metadata()?.len() == 0 {
             bytes.extend_from_slice(format!("{HEADER}0\n").as_bytes());
         }
-        bytes.extend_from_slice(&record(id, commit));
+        for (id, commit) in commits {
+            bytes.extend_from_slice(&record(*id, commit));
+        }
         file.write_all(&bytes)?;
         Ok(file.metadata()?.len())
     };

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 
 use crate::session::event::FORMAT;
 use crate::session::text::{escape, unescape};
-use crate::session::{Event, Kind, Outcome, SessionId, State, Summary};
+use crate::session::{Ask, Event, Kind, Outcome, SessionId, State, Summary};
 
 /// A commit is no event of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
     #[error("its log doesn't begin with its creation")]
     Root,
+    #[error("it is not what an inbox has under that name")]
+    Inbox,
     #[error("the commit has no '{0}' trailer")]
     Missing(&'static str),
     #[error("its '{key}' trailer says '{value}'")]
@@ -24,9 +26,7 @@ pub enum Foreign {
 /// Writes the message: the subject, an empty line, one trailer block.
 pub fn encode(event: &Event) -> String {
     let summary = &event.summary;
-    let mut out = Block {
-        text: format!("{}\n\n", escape(&event.subject())),
-    };
+    let mut out = Block::begin(&event.subject());
     let hex = |oid: &Option<ObjectId>| oid.map(|oid| oid.to_string());
     out.put("Format", FORMAT);
     out.put("Id", &summary.id);
@@ -76,18 +76,31 @@ pub fn encode(event: &Event) -> String {
     out.text
 }
 
-struct Block {
+/// A message that is being written.
+pub(super) struct Block {
     text: String,
 }
 
 impl Block {
-    fn put(&mut self, key: &str, value: impl ToString) {
+    /// Begins with the line for people.
+    pub(super) fn begin(subject: &str) -> Block {
+        Block {
+            text: format!("{}\n\n", escape(subject)),
+        }
+    }
+
+    /// The message.
+    pub(super) fn end(self) -> String {
+        self.text
+    }
+
+    pub(super) fn put(&mut self, key: &str, value: impl ToString) {
         let value = escape(&value.to_string());
         let _ = writeln!(self.text, "Session-{key}: {value}");
     }
 
     /// Leaves out what is absent or empty.
-    fn maybe(&mut self, key: &str, value: Option<impl ToString>) {
+    pub(super) fn maybe(&mut self, key: &str, value: Option<impl ToString>) {
         if let Some(value) = value
             .map(|value| value.to_string())
             .filter(|value| !value.is_empty())
@@ -104,23 +117,7 @@ impl Block {
 /// # Errors
 /// Commits without the trailers that every event has, or with values that mean nothing.
 pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreign> {
-    let mut seen = Seen::default();
-    for line in trailers(message).lines() {
-        let Ok(line) = line.to_str() else { continue };
-        let Some((key, value)) = line
-            .split_once(": ")
-            .or_else(|| Some((line.strip_suffix(':')?, "")))
-        else {
-            continue;
-        };
-        match key.strip_prefix("Session-").and_then(place) {
-            Some(at) => match &mut seen.known[at] {
-                empty @ None => *empty = Some(value),
-                Some(_) => seen.more.push((at, value)),
-            },
-            None => seen.other.push((key.to_owned(), value.to_owned())),
-        }
-    }
+    let seen = Seen::of(message);
     let format = seen.read("Format")?;
     let kind: Kind = seen.read("Event")?;
     let id: SessionId = seen.read("Id")?;
@@ -232,7 +229,7 @@ fn place(name: &str) -> Option<usize> {
 
 /// The trailers of a message.
 #[derive(Default)]
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     /// The first value of each known one.
     known: [Option<&'a str>; KEYS],
     /// Further values of those that may occur several times.
@@ -240,12 +237,39 @@ struct Seen<'a> {
     other: Vec<(String, String)>,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    /// Reads the trailer block of a message.
+    pub(super) fn of(message: &'a BStr) -> Seen<'a> {
+        let mut seen = Seen::default();
+        for line in trailers(message).lines() {
+            let Ok(line) = line.to_str() else { continue };
+            let Some((key, value)) = line
+                .split_once(": ")
+                .or_else(|| Some((line.strip_suffix(':')?, "")))
+            else {
+                continue;
+            };
+            match key.strip_prefix("Session-").and_then(place) {
+                Some(at) => match &mut seen.known[at] {
+                    empty @ None => *empty = Some(value),
+                    Some(_) => seen.more.push((at, value)),
+                },
+                None => seen.other.push((key.to_owned(), value.to_owned())),
+            }
+        }
+        seen
+    }
+
+    /// Whether there is such a trailer.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
+    }
+
     fn raw(&self, key: &str) -> Option<&str> {
         self.known[place(key)?]
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.raw(key).map(unescape)
     }
 
@@ -259,7 +283,7 @@ impl Seen<'_> {
         self.raw(key).into_iter().chain(more).map(unescape)
     }
 
-    fn read<T: Word>(&self, key: &'static str) -> Result<T, Foreign> {
+    pub(super) fn read<T: Word>(&self, key: &'static str) -> Result<T, Foreign> {
         parse(key, self.raw(key).ok_or(Foreign::Missing(key))?)
     }
 
@@ -276,7 +300,7 @@ fn parse<T: Word>(key: &'static str, value: &str) -> Result<T, Foreign> {
 }
 
 /// A value that is one word of a trailer.
-trait Word: Sized {
+pub(super) trait Word: Sized {
     fn word(text: &str) -> Option<Self>;
 }
 
@@ -293,4 +317,4 @@ macro_rules! words {
         }
     })* };
 }
-words!(u32, u64, String, Timestamp, SessionId, Kind, State, Outcome);
+words!(u32, u64, String, Timestamp, SessionId, Kind, State, Outcome, Ask);

@@ -1,8 +1,13 @@
 //! Where sessions meet git: their logs are loaded, listed and appended to here and nowhere else.
 
 mod cache;
+pub mod check;
 pub mod codec;
+pub mod inbox;
+pub mod merge;
 pub mod names;
+pub mod seen;
+pub mod written;
 
 use gix::ObjectId;
 use gix::actor::Signature;
@@ -16,6 +21,7 @@ use crate::git::{self, Durability, Repo};
 use crate::session::event::FORMAT;
 use crate::session::{Event, Kind, SessionId, Spec, log};
 use cache::Cache;
+use check::Flaw;
 use codec::Foreign;
 
 /// The file in an event's tree that holds the specification.
@@ -38,6 +44,16 @@ pub enum Error {
     /// There is no room for another note, checkpoint or restart.
     #[error("session '{0}' has {CAP} notes, checkpoints and restarts, which is the limit", CAP = log::CAP)]
     Full(SessionId),
+    /// Its log is none that we would have written.
+    #[error("the log of session '{id}' is not legal: {why}")]
+    Illegal { id: SessionId, why: Flaw },
+    /// It began with another creation, and so is another session.
+    #[error("session '{id}' here and there are two: one began as {one}, the other as {other}")]
+    OtherRoot {
+        id: SessionId,
+        one: ObjectId,
+        other: ObjectId,
+    },
     /// Its specification can't be read.
     #[error("the specification of session '{id}' can't be read: {source}")]
     Spec {
@@ -109,21 +125,17 @@ impl<'r> Store<'r> {
     /// # Errors
     /// A ref of that name that is not ours, or a broken one.
     pub fn load(&self, id: &SessionId) -> Result<Option<Session>> {
-        let name = names::log(id);
-        match self.repo.refs().get(&name)? {
-            None => Ok(None),
-            Some(Target::Object(tip)) => {
-                let data = self.commit(tip).map_err(|error| error.about(&name))?;
-                read(self.repo.object_hash(), &name, tip, &data).map(Some)
-            }
-            Some(_) => Err(not_ours(&name, Foreign::Missing("Session-Format"))),
-        }
+        self.load_ref(&names::log(id))
     }
 
     /// Lists every session by its newest event alone.
     pub fn list(&self) -> Result<Listing> {
+        self.list_under(names::SESSIONS)
+    }
+
+    fn list_under(&self, prefix: &str) -> Result<Listing> {
         let mut listing = Listing::default();
-        let references = self.repo.refs().list(names::SESSIONS)?;
+        let references = self.repo.refs().list(prefix)?;
         if references.is_empty() {
             return Ok(listing);
         }
@@ -160,7 +172,8 @@ impl<'r> Store<'r> {
     }
 
     fn tips(&self) -> Vec<ObjectId> {
-        let references = self.repo.refs().list(names::SESSIONS).unwrap_or_default();
+        let list = |prefix| self.repo.refs().list(prefix).unwrap_or_default();
+        let references = [list(names::SESSIONS), list(names::REMOTES)].concat();
         let tip = |reference: Reference| match reference.target {
             Target::Object(tip) => Some(tip),
             Target::Symbolic(_) | Target::Broken => None,
@@ -232,7 +245,12 @@ impl<'r> Store<'r> {
         let tree = objects::tree_of_one(SPEC, blob_id);
         let tree_id = objects::id_of(self.repo, &tree)?;
         let commit = objects::commit(tree_id, &[], by[0], by[1], codec::encode(event).as_bytes());
-        self.publish(event, tree_id, vec![blob, tree, commit], Expected::Absent)
+        let session = Session {
+            tip: objects::id_of(self.repo, &commit)?,
+            tree: tree_id,
+            event: Box::new(event.clone()),
+        };
+        self.publish(session, vec![blob, tree, commit], Expected::Absent)
     }
 
     /// Writes the next event, by author and committer; `Moved` when somebody else did first.
@@ -240,6 +258,12 @@ impl<'r> Store<'r> {
     /// # Errors
     /// Sessions of a newer format, and logs that are full.
     pub fn append(&self, onto: &Session, event: &Event, by: [&Signature; 2]) -> Result<Append> {
+        let (session, commit) = self.next(onto, event, by)?;
+        self.publish(session, vec![commit], Expected::At(onto.tip))
+    }
+
+    /// The commit that an event makes on top of a log.
+    fn next(&self, onto: &Session, event: &Event, by: [&Signature; 2]) -> Result<(Session, Object)> {
         self.check_writable(onto)?;
         if event.kind.is_capped() && event.seq > log::CAP {
             let history = self.history(onto)?;
@@ -250,7 +274,12 @@ impl<'r> Store<'r> {
         }
         let message = codec::encode(event);
         let commit = objects::commit(onto.tree, &[onto.tip], by[0], by[1], message.as_bytes());
-        self.publish(event, onto.tree, vec![commit], Expected::At(onto.tip))
+        let session = Session {
+            tip: objects::id_of(self.repo, &commit)?,
+            tree: onto.tree,
+            event: Box::new(event.clone()),
+        };
+        Ok((session, commit))
     }
 
     /// Refuses what a newer version wrote.
@@ -262,26 +291,19 @@ impl<'r> Store<'r> {
         Ok(())
     }
 
-    fn publish(&self, event: &Event, tree: ObjectId, new: Vec<Object>, expected: Expected) -> Result<Append> {
-        let name = names::log(&event.summary.id);
-        let tip = match new.last() {
-            Some(commit) => objects::id_of(self.repo, commit)?,
-            None => return Ok(Append::Moved(None)),
-        };
+    /// Writes objects, the newest event's last, and moves the log onto it.
+    fn publish(&self, session: Session, new: Vec<Object>, expected: Expected) -> Result<Append> {
+        let name = names::log(session.id());
         let commit = new.last().map(|commit| commit.data.clone()).unwrap_or_default();
         let moved = publish(self.repo, new, self.durability, || {
             self.repo
                 .refs()
-                .update(&name, Some(tip), expected, self.durability)
+                .update(&name, Some(session.tip), expected, self.durability)
         })?;
         Ok(match moved {
             Outcome::Done => {
-                cache::add(self.repo, tip, &commit, || self.tips());
-                Append::Done(Box::new(Session {
-                    tip,
-                    tree,
-                    event: Box::new(event.clone()),
-                }))
+                cache::add(self.repo, &[(session.tip, commit)], || self.tips());
+                Append::Done(Box::new(session))
             }
             Outcome::Moved(actual) => Append::Moved(actual),
         })
@@ -292,49 +314,48 @@ impl<'r> Store<'r> {
 fn decode(hash: gix::hash::Kind, commit: ObjectId, data: &[u8]) -> std::result::Result<Read, EventError> {
     let unreadable = || git::Error::Malformed(format!("commit {commit} can't be read"));
     let parsed = gix::objs::CommitRef::from_bytes(data, hash).map_err(|_| unreadable())?;
-    let committer = parsed.committer().map_err(|_| unreadable())?;
-    let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let by = format!(
-        "{} <{}>",
-        committer.name.to_str_lossy(),
-        committer.email.to_str_lossy()
-    );
+    let (at, by) = committer(&parsed).ok_or_else(unreadable)?;
     let event = codec::decode(parsed.message, at, by).map_err(EventError::Foreign)?;
     let session = Session {
         tip: commit,
         tree: parsed.tree(),
         event: Box::new(event),
     };
+    let mut parents = parsed.parents();
     Ok(Read {
         session,
-        parent: parsed.parents().next(),
+        parent: parents.next(),
+        others: parents.collect(),
     })
+}
+
+/// When a commit was made, and by whom.
+fn committer(commit: &gix::objs::CommitRef) -> Option<(Timestamp, String)> {
+    let committer = commit.committer().ok()?;
+    let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let by = format!(
+        "{} <{}>",
+        committer.name.to_str_lossy(),
+        committer.email.to_str_lossy()
+    );
+    Some((at, by))
 }
 
 /// Reads a session from its newest event, which has to be the ref's own.
 fn read(hash: gix::hash::Kind, name: &str, tip: ObjectId, data: &[u8]) -> Result<Session> {
-    let id = names::session_of(name).map_err(|error| {
-        not_ours(
-            name,
-            Foreign::Bad {
-                key: "Id",
-                value: error.0,
-            },
-        )
-    })?;
+    let bad = |value: String| not_ours(name, Foreign::Bad { key: "Id", value });
+    let id = match name.starts_with(names::REMOTES) {
+        true => names::tracked(name).map(|(_, id)| id),
+        false => names::session_of(name).ok(),
+    };
+    let id = id.ok_or_else(|| bad(name.strip_prefix(names::SESSIONS).unwrap_or(name).to_owned()))?;
     let session = decode(hash, tip, data)
         .map_err(|error| error.about(name))?
         .session;
-    if *session.id() != id {
-        return Err(not_ours(
-            name,
-            Foreign::Bad {
-                key: "Id",
-                value: session.id().to_string(),
-            },
-        ));
+    match *session.id() == id {
+        true => Ok(session),
+        false => Err(bad(session.id().to_string())),
     }
-    Ok(session)
 }
 
 /// Reads the sessions whose newest event is cached, on two threads where there are many.
@@ -362,6 +383,8 @@ fn read_cached(hash: gix::hash::Kind, cache: &Cache, tips: &[(String, ObjectId)]
 struct Read {
     session: Session,
     parent: Option<ObjectId>,
+    /// What it merges.
+    others: Vec<ObjectId>,
 }
 
 enum EventError {
