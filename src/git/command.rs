@@ -189,6 +189,11 @@ impl Cmd {
         self
     }
 
+    /// Gives the command, its verb and what it is fed, to be run by others.
+    pub(super) fn into_parts(self) -> (Command, String, Vec<u8>) {
+        (self.command, self.verb, self.input.unwrap_or_default())
+    }
+
     /// Runs to the end, whatever the exit code.
     ///
     /// # Errors

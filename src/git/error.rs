@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use super::remote::RemoteFault;
+
 /// The result of anything in this room.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -39,6 +41,21 @@ pub enum Error {
     /// A reference of that name can't exist beside another one, like `a` beside `a/b`.
     #[error("cannot create '{0}': another reference is in the way")]
     RefConflict(String),
+    /// Neither a remote of that name is configured, nor is it a URL or a path.
+    #[error("no remote '{0}'")]
+    NoSuchRemote(String),
+    /// Another repository could not be talked to.
+    #[error("remote '{remote}'{} {why}{}", beside(.remote, .url), after(.said))]
+    Remote {
+        /// The remote's name, or its URL without credentials where it has none.
+        remote: String,
+        /// Its URL without credentials.
+        url: String,
+        /// What kind of trouble it is.
+        why: RemoteFault,
+        /// What git and the remote said of it, in one line without credentials.
+        said: String,
+    },
     /// The file system said no.
     #[error("{what}: {source}")]
     Io {
@@ -77,6 +94,24 @@ impl Error {
             what,
             source: source.into(),
         }
+    }
+}
+
+/// A remote's URL, where that isn't its name already.
+fn beside(remote: &str, url: &str) -> String {
+    if remote == url {
+        String::new()
+    } else {
+        format!(" ({url})")
+    }
+}
+
+/// What was said, if anything was.
+fn after(said: &str) -> String {
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
     }
 }
 

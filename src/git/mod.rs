@@ -12,9 +12,12 @@ pub mod objects;
 mod pack;
 mod reflog;
 pub mod refs;
+pub mod remote;
 pub mod repo;
 pub mod snapshot;
+mod terminal;
 pub mod time;
+mod watched;
 pub mod worktree;
 
 pub use error::{Error, Result};

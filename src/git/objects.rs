@@ -96,6 +96,39 @@ pub fn exists(repo: &Repo, id: ObjectId) -> bool {
     repo.gix().has_object(id)
 }
 
+/// Whether a commit is another one, or in its history.
+///
+/// # Errors
+/// [`Error::Command`] if one of them isn't there.
+pub fn is_ancestor(repo: &Repo, old: ObjectId, new: ObjectId) -> Result<bool> {
+    let mut seen = gix::hashtable::HashSet::default();
+    let mut next = vec![new];
+    while let Some(commit) = next.pop() {
+        if commit == old {
+            return Ok(true);
+        }
+        if seen.insert(commit) {
+            match parents(repo, commit) {
+                Ok(parents) => next.extend(parents),
+                // git knows where a shallow history ends.
+                Err(_) => return is_ancestor_by_git(repo, old, new),
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn is_ancestor_by_git(repo: &Repo, old: ObjectId, new: ObjectId) -> Result<bool> {
+    let ids = [old.to_string(), new.to_string()];
+    let git = repo.git()?.args(["merge-base", "--is-ancestor"]).args(ids);
+    let output = git.output()?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(super::command::refused("merge-base".to_owned(), &output)),
+    }
+}
+
 /// The parents of a commit.
 pub fn parents(repo: &Repo, commit: ObjectId) -> Result<Vec<ObjectId>> {
     let object = read(repo, commit)?;

@@ -148,6 +148,18 @@ impl Repo {
         Ok(git.arg("--git-dir").arg(&self.common_dir))
     }
 
+    /// As [`Repo::git_with`], from the main worktree, where a remote's relative path starts.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn git_from_main(&self, config: &[(&str, &str)]) -> Result<Cmd> {
+        let mut git = self.executable()?.at(&self.main_dir());
+        for (key, value) in config {
+            git = git.arg("-c").arg(format!("{key}={value}"));
+        }
+        Ok(git.arg("--git-dir").arg(&self.common_dir))
+    }
+
     /// A git command that runs in a worktree, as a user's would.
     ///
     /// # Errors

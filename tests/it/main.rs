@@ -16,6 +16,7 @@ mod objects;
 mod races;
 mod readme;
 mod refs;
+mod remote;
 mod rivals;
 mod sandbox;
 mod scratch;

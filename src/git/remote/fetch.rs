@@ -1,0 +1,241 @@
+//! Fetches: references that are here afterwards under another name, each by itself; a bad one hides no good one.
+
+use std::collections::{HashMap, HashSet};
+
+use gix::ObjectId;
+
+use super::{Remote, RemoteFault, fault};
+use crate::git::refs::Target;
+use crate::git::{Result, objects};
+
+/// How many failures are borne before anything has come, and how many more for each reference that has.
+const FAILURES: usize = 40;
+const FAILURES_EACH: usize = 8;
+
+/// A reference of the remote, and the one here that is to follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its full name there.
+    pub from: String,
+    /// The full name here; it moves by fast-forward only.
+    pub to: String,
+}
+
+/// What became of a reference that was wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// The one here is where the remote's is.
+    Done,
+    /// The remote's was rewound or replaced; the one here stays.
+    Rewound,
+    /// It could not be had, and why.
+    Refused(String),
+}
+
+/// One that is still to come.
+#[derive(Debug, Clone, Copy)]
+struct Job<'w> {
+    wanted: &'w Wanted,
+    /// Where the remote's is.
+    there: ObjectId,
+    /// Where the one here was before.
+    here: Option<ObjectId>,
+}
+
+impl Remote<'_> {
+    /// Fetches references, and gives what became of each, by its name there and in their order.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] if the remote can't be talked to; some may have come by then.
+    pub fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<(String, Fetched)>> {
+        let mut settled: HashMap<&str, Fetched> = HashMap::with_capacity(wanted.len());
+        let jobs = self.jobs(wanted, &mut settled)?;
+        let mut batches = vec![jobs];
+        let (mut failures, mut arrived) = (0, 0);
+        while let Some(batch) = batches.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let before = settled.len();
+            let said = self.attempt(&batch, &mut settled)?;
+            arrived += batch.iter().filter(|job| is_done(&settled, job)).count();
+            let left: Vec<Job<'_>> = batch
+                .iter()
+                .filter(|job| !settled.contains_key(job.wanted.from.as_str()))
+                .copied()
+                .collect();
+            if left.is_empty() {
+                continue;
+            }
+            // That it is silent or closed to us has come back as an error; so it is the references.
+            self.still_there(&left[0])?;
+            failures += 1;
+            if batch.len() == 1 || failures > FAILURES + FAILURES_EACH * arrived {
+                for job in left {
+                    settled.insert(&job.wanted.from, Fetched::Refused(said.clone()));
+                }
+            } else if settled.len() > before {
+                batches.push(left);
+            } else {
+                let (one, two) = left.split_at(left.len() / 2);
+                batches.extend([one.to_vec(), two.to_vec()]);
+            }
+        }
+        let known = |wanted: &Wanted| Some((wanted.from.clone(), settled.get(wanted.from.as_str())?.clone()));
+        Ok(wanted.iter().filter_map(known).collect())
+    }
+
+    /// Fetches what references of the remote, or object ids, lead to, and writes no reference.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], also when one of them alone can't be had.
+    pub fn fetch_objects(&self, names: &[String]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let output = self.run(self.fetching(names.iter().map(String::as_str))?)?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.broken(&output)),
+        }
+    }
+
+    /// Sorts out what needs no fetch.
+    fn jobs<'w>(
+        &self,
+        wanted: &'w [Wanted],
+        settled: &mut HashMap<&'w str, Fetched>,
+    ) -> Result<Vec<Job<'w>>> {
+        let known: HashMap<String, ObjectId> = self.seen.borrow().iter().cloned().collect();
+        let listed = if wanted.iter().all(|wanted| known.contains_key(&wanted.from)) {
+            known
+        } else {
+            let names: Vec<&str> = wanted.iter().map(|wanted| wanted.from.as_str()).collect();
+            self.list(&names)?.into_iter().collect()
+        };
+        let mut jobs = Vec::new();
+        for wanted in wanted {
+            let here = match self.repo.refs().get(&wanted.to)? {
+                Some(Target::Object(oid)) => Some(oid),
+                _ => None,
+            };
+            match listed.get(&wanted.from) {
+                None => {
+                    settled.insert(&wanted.from, Fetched::Refused(GONE.to_owned()));
+                }
+                Some(there) if here == Some(*there) => {
+                    settled.insert(&wanted.from, Fetched::Done);
+                }
+                Some(there) => jobs.push(Job {
+                    wanted,
+                    there: *there,
+                    here,
+                }),
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Lets git fetch and update some; gives what it said, should some be left.
+    fn attempt<'w>(&self, batch: &[Job<'w>], settled: &mut HashMap<&'w str, Fetched>) -> Result<String> {
+        let specs: Vec<String> = batch
+            .iter()
+            .map(|job| format!("{}:{}", job.wanted.from, job.wanted.to))
+            .collect();
+        let output = self.run(self.fetching(specs.iter().map(String::as_str))?)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let shallow: HashSet<&str> = text.lines().filter_map(shallow_reject).collect();
+        let gone: HashSet<&str> = text.lines().filter_map(not_there).collect();
+        for job in batch {
+            let Wanted { from, to } = job.wanted;
+            let now = match self.repo.refs().get(to)? {
+                Some(Target::Object(oid)) => Some(oid),
+                _ => None,
+            };
+            let fetched = if now == Some(job.there) || now.is_some() && now != job.here {
+                // The remote may have gone on since it was listed.
+                Fetched::Done
+            } else if shallow.contains(to.as_str()) {
+                Fetched::Refused(SHALLOW.to_owned())
+            } else if gone.contains(from.as_str()) {
+                Fetched::Refused(GONE.to_owned())
+            } else if self.is_rewound(job) {
+                Fetched::Rewound
+            } else {
+                continue;
+            };
+            settled.insert(from, fetched);
+        }
+        let said = fault::line(&output.stderr);
+        match fault::kind(&said) {
+            kind @ (RemoteFault::Denied | RemoteFault::Hash) if !output.status.success() => {
+                Err(self.fault(kind, said))
+            }
+            _ => Ok(said),
+        }
+    }
+
+    /// Whether the remote's is here, and no descendant of the one here.
+    fn is_rewound(&self, job: &Job<'_>) -> bool {
+        let Some(here) = job.here else { return false };
+        objects::exists(self.repo, job.there)
+            && objects::is_ancestor(self.repo, here, job.there).is_ok_and(|ancestor| !ancestor)
+    }
+
+    /// Asks for one name, so that a remote that is gone is told from a reference that can't be had.
+    fn still_there(&self, job: &Job<'_>) -> Result<()> {
+        self.list(&[&job.wanted.from]).map(|_| ())
+    }
+
+    /// A fetch of exactly these, with nothing that the configuration would add.
+    fn fetching<'s>(&self, specs: impl Iterator<Item = &'s str>) -> Result<crate::git::command::Cmd> {
+        let follow = format!("remote.{}.followRemoteHEAD", self.name);
+        let mut config = vec![("fetch.output", "full"), ("fetch.parallel", "1")];
+        // Such a sign can't be said in a key here.
+        if self.configured && !self.name.contains('=') {
+            config.push((&follow, "never"));
+        }
+        let git = self.git(&config)?.args([
+            "fetch",
+            "--stdin",
+            "--progress",
+            "--no-tags",
+            "--no-prune",
+            "--no-prune-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-write-commit-graph",
+            "--no-recurse-submodules",
+            "--no-filter",
+            "--no-all",
+            "--refmap=",
+            "--end-of-options",
+        ]);
+        let mut input = String::new();
+        for spec in specs {
+            input.push_str(spec);
+            input.push('\n');
+        }
+        Ok(git.arg(&self.name).input(input))
+    }
+}
+
+/// Why a reference is not fetched that was listed before, or that nobody has.
+const GONE: &str = "the remote doesn't have it";
+/// Why a reference is not fetched whose history the remote itself doesn't have whole.
+const SHALLOW: &str = "the remote's own history of it is shallow";
+
+fn is_done(settled: &HashMap<&str, Fetched>, job: &Job<'_>) -> bool {
+    settled.get(job.wanted.from.as_str()) == Some(&Fetched::Done)
+}
+
+/// The reference, or object id, that git leaves out since it would make this repository shallow.
+fn shallow_reject(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("warning: rejected ")?;
+    rest.strip_suffix(" because shallow roots are not allowed to be updated")
+}
+
+/// The reference that git found missing on the remote.
+fn not_there(line: &str) -> Option<&str> {
+    line.strip_prefix("fatal: couldn't find remote ref ")
+}

@@ -1,0 +1,273 @@
+//! Other repositories, by git itself: their names, what they have, what they are sent.
+//!
+//! Every child is [watched](super::watched); it runs no hook and follows no configuration that would make it do more
+//! than it is told. What git says is passed on without credentials.
+
+mod fault;
+mod fetch;
+mod push;
+mod url;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice};
+
+pub use fault::RemoteFault;
+pub use fetch::{Fetched, Wanted};
+pub use push::{Lease, Pushed, Update};
+
+use super::command::Cmd;
+use super::repo::parse_oid;
+use super::watched::{Ended, Watch};
+use super::{Error, Repo, Result};
+use url::Way;
+
+/// How long a remote may say nothing, where nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Gets lines of progress as they come.
+pub type Progress = Box<dyn Fn(&[u8])>;
+
+/// Another repository: a configured remote, or a bare URL or path.
+pub struct Remote<'r> {
+    repo: &'r Repo,
+    name: String,
+    url: String,
+    push_urls: Vec<String>,
+    configured: bool,
+    patience: Option<Duration>,
+    progress: Option<Progress>,
+    /// What was listed last, which is what gets fetched.
+    seen: RefCell<Vec<(String, ObjectId)>>,
+}
+
+impl Repo {
+    /// The names of the configured remotes, in order.
+    pub fn remotes(&self) -> Vec<BString> {
+        let snapshot = self.gix().config_snapshot();
+        let mut names: Vec<BString> = snapshot
+            .plumbing()
+            .sections_by_name("remote")
+            .into_iter()
+            .flatten()
+            .filter(|section| section.value("url").is_some())
+            .filter_map(|section| Some(section.header().subsection_name()?.to_owned()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// A configured remote by its name, or any other repository by its URL or path.
+    ///
+    /// A relative path starts where a configured one does, in the main worktree; if nothing is there, in the current
+    /// directory.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRemote`].
+    pub fn remote(&self, name: &str) -> Result<Remote<'_>> {
+        let unknown = || Error::NoSuchRemote(url::redact(name));
+        if name.is_empty() || name.starts_with('-') || name.contains(['\0', '\n']) {
+            return Err(unknown());
+        }
+        let urls = url::configured(self, name, "url");
+        let (configured, url) = match urls.first() {
+            Some(url) => (true, url.clone()),
+            None if name.contains(['/', ':']) || matches!(name, "." | "..") => (false, self.placed(name)),
+            None => return Err(unknown()),
+        };
+        let pushed = match url::configured(self, name, "pushurl") {
+            explicit if !explicit.is_empty() => explicit
+                .iter()
+                .map(|url| url::rewritten(self, url, Way::Fetch))
+                .collect(),
+            _ if configured => urls
+                .iter()
+                .map(|url| url::rewritten(self, url, Way::Push))
+                .collect(),
+            _ => vec![url::rewritten(self, &url, Way::Push)],
+        };
+        let mut remote = Remote {
+            repo: self,
+            name: String::new(),
+            url: url::rewritten(self, &url, Way::Fetch),
+            push_urls: pushed,
+            configured,
+            patience: Some(PATIENCE),
+            progress: None,
+            seen: RefCell::default(),
+        };
+        remote.name = if configured { name.to_owned() } else { url };
+        Ok(remote)
+    }
+
+    /// A path that somebody typed, as one that holds wherever git runs.
+    fn placed(&self, name: &str) -> String {
+        let is_path = !name.contains("://") && !name.contains("::") && !url::is_scp_like(name);
+        if is_path
+            && !self.main_dir().join(name).exists()
+            && let Ok(path) = PathBuf::from(name).canonicalize()
+            && let Some(path) = path.to_str()
+        {
+            return path.to_owned();
+        }
+        name.to_owned()
+    }
+}
+
+impl Remote<'_> {
+    /// Its name in the configuration, or else the URL or path that was given, which may hold credentials.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a name in the configuration.
+    pub fn is_configured(&self) -> bool {
+        self.configured
+    }
+
+    /// Where is fetched from, after `insteadOf`; it may hold credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where is pushed to, after `insteadOf` and `pushInsteadOf`; more than one where the remote has several.
+    pub fn push_urls(&self) -> &[String] {
+        &self.push_urls
+    }
+
+    /// Where is pushed to first, without user, password, query and fragment: who reaches the same repository as
+    /// another user gets the same.
+    pub fn public_url(&self) -> String {
+        let url = self.push_urls.first().unwrap_or(&self.url);
+        url::public(url, &self.repo.main_dir())
+    }
+
+    /// Hands on progress, in lines that end as they did, with `\r` or `\n`; what the remote says is among them, and
+    /// is not escaped.
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Says how long it may say nothing; none is for ever.
+    pub fn with_patience(mut self, patience: Option<Duration>) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Lists its references whose names begin with one of the prefixes; names that aren't UTF-8 or legal are left out.
+    ///
+    /// # Errors
+    /// [`Error::Remote`].
+    pub fn names(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>> {
+        let listed = self.list(prefixes)?;
+        self.seen.replace(listed.clone());
+        Ok(listed)
+    }
+
+    fn list(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>> {
+        let patterns = prefixes.iter().map(|prefix| format!("{}*", literal(prefix)));
+        let git = self
+            .git(&[])?
+            .args(["ls-remote", "--quiet", "--refs", "--end-of-options"]);
+        let output = self.run(git.arg(&self.name).args(patterns))?;
+        if !output.status.success() {
+            return Err(self.broken(&output));
+        }
+        let hash = self.repo.object_hash();
+        let mut listed = Vec::new();
+        for line in output.stdout.lines() {
+            let Some((hex, name)) = line.split_once_str("\t") else {
+                continue;
+            };
+            let Some(oid) = parse_oid(hex) else { continue };
+            if oid.kind() != hash {
+                return Err(self.fault(RemoteFault::Hash, format!("it is {}, this is {hash}", oid.kind())));
+            }
+            // git's patterns match the end of a name as well.
+            if let Ok(name) = name.to_str()
+                && prefixes.iter().any(|prefix| name.starts_with(prefix))
+                && gix::validate::reference::name(name.into()).is_ok()
+            {
+                listed.push((name.to_owned(), oid));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// A git command that does no more than it is told.
+    fn git(&self, config: &[(&str, &str)]) -> Result<Cmd> {
+        let mut all = vec![
+            ("core.hooksPath", "/dev/null"),
+            ("core.fsmonitor", "false"),
+            ("color.ui", "false"),
+            ("color.transport", "false"),
+        ];
+        all.extend_from_slice(config);
+        // A relative URL starts in the main worktree, wherever we are.
+        self.repo.git_from_main(&all)
+    }
+
+    fn run(&self, git: Cmd) -> Result<Output> {
+        let mut pending = Vec::new();
+        let mut heard = |bytes: &[u8]| {
+            let Some(progress) = &self.progress else { return };
+            pending.extend_from_slice(bytes);
+            while let Some(end) = pending.find_byteset(b"\r\n") {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let text = String::from_utf8_lossy(&line);
+                if fault::is_progress(&text) || text.starts_with("remote: ") {
+                    progress(url::redact(&text).as_bytes());
+                }
+            }
+        };
+        let watch = Watch {
+            patience: self.patience,
+            heard: &mut heard,
+        };
+        match git.watched(watch)? {
+            Ended::ByItself(output) => Ok(output),
+            Ended::Silent(patience) => Err(self.fault(RemoteFault::Silent(patience), String::new())),
+        }
+    }
+
+    /// The error for a child that did not succeed.
+    fn broken(&self, output: &Output) -> Error {
+        let said = fault::line(&output.stderr);
+        match said.is_empty() {
+            true => self.fault(RemoteFault::Other, output.status.to_string()),
+            false => self.fault(fault::kind(&said), said),
+        }
+    }
+
+    fn fault(&self, why: RemoteFault, said: String) -> Error {
+        let url = url::public(&self.url, &self.repo.main_dir());
+        Error::Remote {
+            remote: if self.configured {
+                self.name.clone()
+            } else {
+                url.clone()
+            },
+            url,
+            why,
+            said,
+        }
+    }
+}
+
+/// A prefix as a pattern that means nothing else.
+fn literal(prefix: &str) -> String {
+    let mut out = String::with_capacity(prefix.len());
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,178 @@
+//! URLs of other repositories: rewritten as git does, and shown without what is secret in them.
+
+use std::path::Path;
+
+use gix::bstr::{BStr, ByteSlice};
+
+use crate::git::Repo;
+
+/// Which way a URL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Fetch,
+    Push,
+}
+
+/// The URLs of a configured remote before they are rewritten; none if it isn't one.
+///
+/// An empty one takes back those before it.
+pub fn configured(repo: &Repo, name: &str, key: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    let snapshot = repo.gix().config_snapshot();
+    for section in snapshot
+        .plumbing()
+        .sections_by_name("remote")
+        .into_iter()
+        .flatten()
+    {
+        if section.header().subsection_name() != Some(BStr::new(name)) {
+            continue;
+        }
+        for url in section.values(key) {
+            if url.is_empty() {
+                urls.clear();
+            } else {
+                urls.push(url.to_str_lossy().into_owned());
+            }
+        }
+    }
+    urls
+}
+
+/// Applies `url.<base>.insteadOf`, or for pushes `pushInsteadOf` before it; the longest beginning wins.
+pub fn rewritten(repo: &Repo, url: &str, way: Way) -> String {
+    let rule = |key: &str| {
+        let snapshot = repo.gix().config_snapshot();
+        let mut best: Option<(usize, String)> = None;
+        for section in snapshot.plumbing().sections_by_name("url").into_iter().flatten() {
+            let Some(base) = section.header().subsection_name() else {
+                continue;
+            };
+            for from in section.values(key) {
+                let from = from.to_str_lossy();
+                if let Some(rest) = url.strip_prefix(from.as_ref())
+                    && best.as_ref().is_none_or(|(length, _)| *length < from.len())
+                {
+                    best = Some((from.len(), format!("{}{rest}", base.to_str_lossy())));
+                }
+            }
+        }
+        best.map(|(_, url)| url)
+    };
+    let pushed = if way == Way::Push {
+        rule("pushInsteadOf")
+    } else {
+        None
+    };
+    pushed
+        .or_else(|| rule("insteadOf"))
+        .unwrap_or_else(|| url.to_owned())
+}
+
+/// A URL without user, password, query and fragment, so that it is no secret, and is the same for all who reach the
+/// repository as different users; a path here is made absolute from `base`.
+pub fn public(url: &str, base: &Path) -> String {
+    if let Some((helper, address)) = url.split_once("::")
+        && helper.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    {
+        return format!("{helper}::{}", redact(address));
+    }
+    if let Some((scheme, rest)) = url.split_once("://") {
+        if scheme.eq_ignore_ascii_case("file") {
+            return url.to_owned();
+        }
+        let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+        return format!("{scheme}://{}", without_user(rest).trim_end_matches('/'));
+    }
+    if is_scp_like(url) {
+        return without_user(url).trim_end_matches('/').to_owned();
+    }
+    let path = base.join(url);
+    let path = path.canonicalize().unwrap_or(path);
+    path.to_str().map_or_else(|| url.to_owned(), str::to_owned)
+}
+
+/// Whether it is `host:path` rather than a path here, as git tells them apart.
+pub fn is_scp_like(url: &str) -> bool {
+    match (url.find(':'), url.find('/')) {
+        (Some(colon), Some(slash)) => colon < slash,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// An authority and what follows, without the user in it.
+fn without_user(rest: &str) -> &str {
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority].rfind('@') {
+        Some(at) => &rest[at + 1..],
+        None => rest,
+    }
+}
+
+/// Text that others wrote, without the credentials of the URLs in it.
+pub fn redact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after
+            .find(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '<' | '>' | '`'))
+            .unwrap_or(after.len());
+        let url = &after[..end];
+        let query = url.find(['?', '#']).unwrap_or(url.len());
+        out.push_str(without_user(&url[..query]));
+        // What stands behind the URL in a sentence is no part of its query.
+        if query < url.len() && url.ends_with(':') {
+            out.push(':');
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_has_no_credentials() {
+        let cases = [
+            ("https://user:tok@host/x", "https://host/x"),
+            ("https://user:p@ss@host:8443/x/", "https://host:8443/x"),
+            ("https://host/x?private_token=1#a", "https://host/x"),
+            ("ssh://git@host:22/x.git", "ssh://host:22/x.git"),
+            ("git@host:team/x.git", "host:team/x.git"),
+            ("host:x", "host:x"),
+            ("https://host/a@b/c", "https://host/a@b/c"),
+            ("/srv/a@b?c", "/srv/a@b?c"),
+            ("file:///srv/a@b", "file:///srv/a@b"),
+            ("x/../y:z", "/base/x/../y:z"),
+            ("ext::sh -c https://u:p@h/x", "ext::sh -c https://h/x"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(public(url, Path::new("/base")), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn text_is_passed_on_without_credentials() {
+        let cases = [
+            (
+                "unable to access 'https://u:s3cret@host/x?token=s3cret/': no",
+                "unable to access 'https://host/x': no",
+            ),
+            (
+                "two: https://a:s3cret@h/x, ssh://s3cret@h",
+                "two: https://h/x, ssh://h",
+            ),
+            ("https://h/x?s3cret: it is gone", "https://h/x: it is gone"),
+            ("nothing in a@b here ://", "nothing in a@b here ://"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(redact(text), expected);
+        }
+    }
+}
