@@ -1,15 +1,19 @@
 //! What several verbs share: where we are, what selectors mean, how results are told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::error::Failure;
 use super::out;
+use crate::ops::launch::{How, Launched};
+use crate::ops::record::load;
+use crate::ops::requests::{self, Wish};
 use crate::ops::view::{Depth, view};
 use crate::ops::{Error, Workspace, select};
 use crate::render::fields;
-use crate::session::State;
+use crate::session::{SessionId, State, duration};
 use crate::store::Session;
 
 /// The directory that the command was called in.
@@ -20,7 +24,36 @@ pub fn cwd() -> Result<PathBuf, Failure> {
 
 /// Opens the repository that we are in.
 pub fn open() -> Result<Workspace, Failure> {
-    Ok(Workspace::discover(&cwd()?)?)
+    let mut ws = Workspace::discover(&cwd()?)?;
+    ws.relays = true;
+    Ok(ws)
+}
+
+/// Opens the repository to talk to remotes; git's progress is shown on a terminal.
+pub fn open_remotely(quiet: bool) -> Result<Workspace, Failure> {
+    let mut ws = open()?;
+    if !quiet && out::is_terminal() {
+        ws.progress = Some(out::progress);
+    }
+    Ok(ws)
+}
+
+/// The ids of the sessions that selectors mean.
+pub fn ids(ws: &Workspace, selectors: &[String]) -> Result<Vec<SessionId>, Failure> {
+    let found = selectors
+        .iter()
+        .map(|selector| Ok(one(ws, selector)?.id().clone()));
+    found.collect()
+}
+
+/// The ids that selectors mean, where what means nothing here may be the id of a session elsewhere.
+pub fn known_or_new(ws: &Workspace, selectors: &[String]) -> Result<Vec<SessionId>, Failure> {
+    let find = |selector: &String| match select::select(ws, selector, &cwd()?) {
+        Ok(session) => Ok(session.id().clone()),
+        Err(Error::NotFound(_)) => Ok(selector.parse().map_err(Error::from)?),
+        Err(error) => Err(error.into()),
+    };
+    selectors.iter().map(find).collect()
 }
 
 /// Finds the one session that a selector means.
@@ -125,6 +158,66 @@ impl Telling {
 pub fn warn_unsaved(lines: &[String], what: &str) {
     for line in lines {
         out::say(&format!("warning: {what}: {}", crate::render::escape(line)));
+    }
+}
+
+/// What to do about a session that another clone owns: that clone is asked.
+#[derive(Debug, clap::Args)]
+pub struct Asking {
+    /// For a session of another clone, which is asked: wait for its answer, for so long (30s, 10m) or for ever
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration::parse)]
+    wait: Option<Option<Duration>>,
+}
+
+impl Asking {
+    /// Asks the owner, if that is another clone that can be asked; the session as it is then, if so.
+    pub fn ask(
+        &self,
+        ws: &mut Workspace,
+        session: &Session,
+        wish: Wish,
+        telling: &Telling,
+    ) -> Result<Option<Session>, Failure> {
+        let (id, summary) = (session.id(), &session.event.summary);
+        if ws.owns(summary) || summary.home.is_none() {
+            return Ok(None);
+        }
+        let asked = requests::ask(ws, id, &wish)?;
+        match &asked.waits {
+            None => telling.say(&format!("{id}: asked '{}' to {}", asked.host, wish.ask.phrase())),
+            Some(why) => telling.say(&format!(
+                "{id}: '{}' is asked at the next sync: {why}",
+                asked.host
+            )),
+        }
+        if let Some(limit) = self.wait {
+            let answer = requests::wait(ws, id, &asked, limit)?;
+            if let Some(why) = answer.refused {
+                let message = format!("session '{id}': '{}' refused: {why}", asked.host);
+                return Err(Failure::refused("request-refused", message));
+            }
+            telling.say(&format!("{id}: '{}' has done it", asked.host));
+        }
+        Ok(Some(load(ws, id)?))
+    }
+}
+
+/// How a session comes to run.
+pub fn launching(offline: bool) -> Result<How, Failure> {
+    Ok(How {
+        program: program()?,
+        offline,
+    })
+}
+
+/// Tells that home doesn't know yet that a session runs.
+pub fn warn_unsent(launched: &Launched) {
+    if let Some(why) = &launched.unsent {
+        let id = launched.session.id();
+        out::say(&format!(
+            "warning: {id}: its home was not told: {}",
+            crate::render::escape(why)
+        ));
     }
 }
 

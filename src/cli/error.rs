@@ -65,6 +65,16 @@ impl Failure {
         self
     }
 
+    /// As what a step says of a home that it could not ask.
+    pub fn unless_offline(error: Error) -> Failure {
+        let failure = Failure::of(&error);
+        match error {
+            Error::Git(git::Error::Remote { .. }) | Error::NoHome { .. } => failure
+                .hint("'--offline' goes on without asking the session's home, which may see it otherwise"),
+            _ => failure,
+        }
+    }
+
     /// As what `run` and `wait` say of themselves: 125, unless the command line or the command is to blame.
     pub fn into_our_own(mut self) -> Failure {
         if matches!(self.exit, 1 | 128) && self.code != "changed" {
@@ -165,6 +175,23 @@ fn hint(error: &Error) -> Option<String> {
         Error::StillAlive { .. } => "end them by other means, then try again".to_owned(),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
+        Error::NoRemote => "name one, or set session.remote".to_owned(),
+        Error::NoHome { url, .. } => {
+            format!("'git remote add' it, or let session.home name the remote that leads to '{url}'")
+        }
+        Error::NoWork { .. } => "let its owner push, or fetch the branch that it began from".to_owned(),
+        Error::ClaimLost { id, .. } => {
+            format!("'git session show {id}' shows it as it is now; claiming it again takes it from them")
+        }
+        Error::RunsElsewhere { id, .. } => {
+            format!(
+                "'git session suspend {id}' asks for it; 'git session claim --force {id}' takes it unseen"
+            )
+        }
+        Error::NoAnswer { id, .. } => {
+            format!("'git session sync' there answers, 'git session log {id}' here shows it after a fetch")
+        }
+        Error::OwnedElsewhere { id, .. } => format!("'git session claim {id}' takes it over"),
         Error::Git(git::Error::DubiousOwnership(path)) => {
             format!(
                 "to trust it: git config --global --add safe.directory '{}'",

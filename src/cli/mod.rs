@@ -1,11 +1,13 @@
 //! The command line: one verb a file, each with its arguments, one operation, one way to show what came of it.
 
 mod checkpoint;
+mod claim;
 mod common;
 mod complete;
 mod diff;
 mod error;
 mod exec;
+mod fetch;
 mod list;
 mod log;
 mod new;
@@ -14,7 +16,9 @@ mod out;
 mod output;
 mod path;
 mod prune;
+mod push;
 mod recover;
+mod relay;
 mod restore;
 mod resume;
 mod retry;
@@ -24,12 +28,14 @@ mod show;
 mod start;
 mod supervise;
 mod suspend;
+mod sync;
 mod terminate;
 mod wait;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use error::Failure;
 
@@ -52,65 +58,84 @@ pub struct Cli {
     list: list::Args,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    New(new::Args),
-    Start(start::Args),
-    Run(run::Args),
-    Suspend(suspend::Args),
-    Resume(resume::Args),
-    #[command(visible_alias = "stop")]
-    Terminate(terminate::Args),
-    Wait(wait::Args),
-    Retry(retry::Args),
-    List(list::Args),
-    Show(show::Args),
-    Log(log::Args),
-    #[command(visible_alias = "logs")]
-    Output(output::Args),
-    Diff(diff::Args),
-    Path(path::Args),
-    Exec(exec::Args),
-    Checkpoint(checkpoint::Args),
-    Note(note::Args),
-    Restore(restore::Args),
-    Recover(recover::Args),
-    Prune(prune::Args),
-    Setup(setup::Args),
-    #[command(hide = true)]
-    Complete(complete::Args),
-    #[command(hide = true)]
-    Supervise(supervise::Args),
+/// Makes the verbs of their names, in the order of the help: a name, its module, what else clap is to know.
+macro_rules! verbs {
+    ($($verb:ident $name:literal $(or $alias:literal)? in $module:ident $(: $hide:ident)?,)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Verb {
+            $(
+                #[command($(visible_alias = $alias,)? $($hide = true)?)]
+                $verb($module::Args),
+            )*
+        }
+
+        impl Verb {
+            /// Reads a command line by the definition of the one verb that it names, since making those of all others
+            /// takes longer than most verbs do; none where it names no verb, or where there is something to be said
+            /// about it.
+            fn alone(words: &[OsString]) -> Option<Verb> {
+                let Some(verb) = words.first() else {
+                    return only(words).map(Verb::List);
+                };
+                match verb.to_str()? {
+                    $($name $(| $alias)? => only(words).map(Verb::$verb),)*
+                    _ => None,
+                }
+            }
+
+            fn run(self) -> Result<i32, Failure> {
+                match self {
+                    $(Verb::$verb(args) => args.run(),)*
+                }
+            }
+        }
+    };
 }
 
-impl Verb {
-    fn run(self) -> Result<i32, Failure> {
-        match self {
-            Verb::New(args) => args.run(),
-            Verb::Start(args) => args.run(),
-            Verb::Run(args) => args.run(),
-            Verb::Suspend(args) => args.run(),
-            Verb::Resume(args) => args.run(),
-            Verb::Terminate(args) => args.run(),
-            Verb::Wait(args) => args.run(),
-            Verb::Retry(args) => args.run(),
-            Verb::List(args) => args.run(),
-            Verb::Show(args) => args.run(),
-            Verb::Log(args) => args.run(),
-            Verb::Output(args) => args.run(),
-            Verb::Diff(args) => args.run(),
-            Verb::Path(args) => args.run(),
-            Verb::Exec(args) => args.run(),
-            Verb::Checkpoint(args) => args.run(),
-            Verb::Note(args) => args.run(),
-            Verb::Restore(args) => args.run(),
-            Verb::Recover(args) => args.run(),
-            Verb::Prune(args) => args.run(),
-            Verb::Setup(args) => args.run(),
-            Verb::Complete(args) => args.run(),
-            Verb::Supervise(args) => args.run(),
-        }
-    }
+verbs! {
+    New "new" in new,
+    Start "start" in start,
+    Run "run" in run,
+    Suspend "suspend" in suspend,
+    Resume "resume" in resume,
+    Terminate "terminate" or "stop" in terminate,
+    Wait "wait" in wait,
+    Retry "retry" in retry,
+    List "list" in list,
+    Show "show" in show,
+    Log "log" in log,
+    Output "output" or "logs" in output,
+    Diff "diff" in diff,
+    Path "path" in path,
+    Exec "exec" in exec,
+    Checkpoint "checkpoint" in checkpoint,
+    Note "note" in note,
+    Restore "restore" in restore,
+    Push "push" in push,
+    Fetch "fetch" in fetch,
+    Sync "sync" in sync,
+    Claim "claim" in claim,
+    Recover "recover" in recover,
+    Prune "prune" in prune,
+    Setup "setup" in setup,
+    Complete "complete" in complete: hide,
+    Supervise "supervise" in supervise: hide,
+    Relay "relay" in relay: hide,
+}
+
+/// Reads what one verb takes.
+fn only<A: Args>(words: &[OsString]) -> Option<A> {
+    let mut definition = ManuallyDrop::new(A::augment_args(clap::Command::default()));
+    let matches = definition.try_get_matches_from_mut(words).ok()?;
+    A::from_arg_matches(&matches).ok()
+}
+
+/// Reads any command line, and knows what to say of it.
+fn whole(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // Taking it apart is left to the end of the process.
+    let mut definition = ManuallyDrop::new(command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// The whole command line, from which the man pages are made.
@@ -125,10 +150,10 @@ pub fn main() -> i32 {
         .iter()
         .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
-    let parsed = Cli::command()
-        .try_get_matches_from(arguments)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let result = match parsed {
+    if let Some(verb) = Verb::alone(arguments.get(1..).unwrap_or_default()) {
+        return verb.run().unwrap_or_else(|failure| failure.tell(json));
+    }
+    let result = match whole(arguments) {
         Ok(cli) => match cli.verb {
             Some(verb) => verb.run(),
             // What was meant for a verb is taken for a session.
@@ -146,4 +171,58 @@ pub fn main() -> i32 {
         }
     };
     result.unwrap_or_else(|failure| failure.tell(json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_is_read_alone_as_it_is_among_the_others() {
+        let lines = [
+            "new --id x -- true",
+            "start x",
+            "run -d -- true",
+            "suspend --freeze x",
+            "resume x y",
+            "terminate --kill x",
+            "stop x",
+            "wait --any x",
+            "retry x",
+            "list --all",
+            "show --json x",
+            "log x",
+            "output -f x",
+            "logs x",
+            "diff x",
+            "path x",
+            "exec x -- true -h",
+            "checkpoint x",
+            "note x -m -h",
+            "restore x --at 1",
+            "recover --all",
+            "prune",
+            "setup --completions bash",
+            "push origin x",
+            "fetch -n",
+            "sync",
+            "claim x",
+            "relay x /x",
+            "complete -- li",
+            "supervise x /x 3 4",
+        ];
+        for line in lines {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let all = [vec![OsString::from("git-session")], words.clone()].concat();
+            let among = whole(all).expect(line).verb.expect(line);
+            let alone = Verb::alone(&words).expect(line);
+            assert_eq!(format!("{alone:?}"), format!("{among:?}"), "{line}");
+        }
+        for verb in command().get_subcommands() {
+            for name in std::iter::once(verb.get_name()).chain(verb.get_all_aliases()) {
+                let is_read = lines.iter().any(|line| line.split(' ').next() == Some(name));
+                assert!(is_read, "{name}");
+            }
+        }
+    }
 }

@@ -1,10 +1,13 @@
-use super::common::{Telling, one, open};
+use super::common::{Asking, Telling, one, open};
 use super::error::Failure;
 use crate::ops::note::note;
+use crate::ops::requests::Wish;
+use crate::session::Ask;
 
 /// Add a note to a session's log
 ///
 /// It stays there for good, and is shown by 'git session log'. The session itself goes on as it was.
+/// For a session that another clone owns, its owner is asked to write it down.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
@@ -12,6 +15,8 @@ pub struct Args {
     /// The text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     message: String,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     telling: Telling,
 }
@@ -23,6 +28,15 @@ impl Args {
         }
         let mut ws = open()?;
         let session = one(&ws, &self.session)?;
+        let wish = Wish {
+            ask: Ask::Note,
+            reason: None,
+            note: Some(self.message.trim().to_owned()),
+        };
+        if let Some(asked) = self.asking.ask(&mut ws, &session, wish, &self.telling)? {
+            self.telling.show(&ws, asked)?;
+            return Ok(0);
+        }
         let done = note(&mut ws, session.id(), self.message.trim())?;
         self.telling
             .say(&format!("{}: noted as event {}", done.id(), done.event.seq));

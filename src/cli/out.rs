@@ -46,6 +46,22 @@ pub fn width() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
+/// Whether progress can be shown: stderr is a terminal.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Shows what git, and through it a remote, says of progress; control characters that do more than that are left out.
+pub fn progress(bytes: &[u8]) {
+    let shown: Vec<u8> = bytes
+        .iter()
+        .copied()
+        .filter(|byte| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control())
+        .collect();
+    // There is nobody left to tell if this fails.
+    let _ = io::stderr().lock().write_all(&shown);
+}
+
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Writes a piece of a stream that may be long; after the reader has gone nothing more is written.

@@ -1,4 +1,4 @@
-use super::common::{Selection, Telling, open, program, warn_unsaved};
+use super::common::{Selection, Telling, launching, open_remotely, warn_unsaved, warn_unsent};
 use super::error::Failure;
 use crate::ops::launch::resume;
 
@@ -10,17 +10,21 @@ use crate::ops::launch::resume;
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,
+    /// Without asking the session's home whether it is still this clone's
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     telling: Telling,
 }
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open()?;
+        let mut ws = open_remotely(true)?;
         let sessions = self.sessions.resolve(&ws)?;
-        let program = program()?;
         self.telling.each(&mut ws, sessions, |ws, session| {
-            let launched = resume(ws, session.id(), program.clone())?;
+            let launched =
+                resume(ws, session.id(), launching(self.offline)?).map_err(Failure::unless_offline)?;
+            warn_unsent(&launched);
             let lost: Vec<String> = launched
                 .unrestored
                 .iter()

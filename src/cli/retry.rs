@@ -1,4 +1,4 @@
-use super::common::{Telling, one, open, program};
+use super::common::{Telling, launching, one, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::create::retry;
@@ -24,7 +24,7 @@ impl Args {
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }
-        let launched = start(&mut ws, session.id(), program()?)?;
+        let launched = start(&mut ws, session.id(), launching(false)?)?;
         self.telling.show(&ws, launched.session)?;
         Ok(0)
     }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::common::{open, program, warn_unsaved};
+use super::common::{launching, open, program, warn_unsaved};
 use super::error::Failure;
 use super::new::What;
 use super::out;
@@ -11,6 +11,7 @@ use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
 use crate::ops::interrupt::{Interrupt, kill_at};
 use crate::ops::launch::start;
+use crate::ops::relay::arrange;
 use crate::ops::stop::{Stop, suspend, terminate};
 use crate::ops::view::{Depth, view};
 use crate::ops::wait::exit_code;
@@ -30,6 +31,9 @@ pub struct Args {
     /// Return once the worker runs, and print the session's id alone
     #[arg(short, long, visible_alias = "background")]
     detach: bool,
+    /// Send each step to a remote while it runs, without holding up the worker
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true)]
+    push: Option<Option<String>>,
     /// Don't say how the session ended
     #[arg(short, long)]
     quiet: bool,
@@ -53,7 +57,11 @@ impl Args {
         }
         let session = create(&mut ws, self.what.into_new()?)?;
         let id = session.id().clone();
-        let started = start(&mut ws, &id, program()?);
+        let push = self.push.as_ref().map(Option::as_deref);
+        let started = start(&mut ws, &id, launching(false)?);
+        if started.is_ok() {
+            arrange(&ws, &id, program()?, push)?;
+        }
         if self.detach {
             let launched = started?;
             match self.json {

@@ -21,11 +21,13 @@ macro_rules! page {
     };
 }
 
-const PAGES: [File; 22] = [
+const PAGES: [File; 26] = [
     ("git-session.1", include_str!("../../man/git-session.1")),
     page!("checkpoint"),
+    page!("claim"),
     page!("diff"),
     page!("exec"),
+    page!("fetch"),
     page!("list"),
     page!("log"),
     page!("new"),
@@ -33,6 +35,7 @@ const PAGES: [File; 22] = [
     page!("output"),
     page!("path"),
     page!("prune"),
+    page!("push"),
     page!("recover"),
     page!("restore"),
     page!("resume"),
@@ -42,6 +45,7 @@ const PAGES: [File; 22] = [
     page!("show"),
     page!("start"),
     page!("suspend"),
+    page!("sync"),
     page!("terminate"),
     page!("wait"),
 ];

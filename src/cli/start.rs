@@ -1,4 +1,4 @@
-use super::common::{Telling, one, open, program};
+use super::common::{Telling, launching, one, open_remotely, warn_unsent};
 use super::error::Failure;
 use super::out;
 use crate::ops::launch::start;
@@ -11,15 +11,20 @@ use crate::ops::launch::start;
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
+    /// Without asking the session's home whether it is still this clone's
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     telling: Telling,
 }
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open()?;
+        let mut ws = open_remotely(true)?;
         let session = one(&ws, &self.session)?;
-        let launched = start(&mut ws, session.id(), program()?)?;
+        let launched =
+            start(&mut ws, session.id(), launching(self.offline)?).map_err(Failure::unless_offline)?;
+        warn_unsent(&launched);
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }

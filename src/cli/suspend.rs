@@ -1,14 +1,16 @@
 use std::time::Duration;
 
-use super::common::{Selection, Telling, open, warn_unsaved};
+use super::common::{Asking, Selection, Telling, open, warn_unsaved};
 use super::error::Failure;
+use crate::ops::requests::Wish;
 use crate::ops::stop::{How, Stop, suspend};
-use crate::session::duration;
+use crate::session::{Ask, duration};
 
 /// Stop sessions and save their work, to be resumed
 ///
 /// The worker and all that it started are asked to end, and killed if they don't within the grace. Saved are commits,
 /// staged, unstaged and untracked files, and the worker's own state directory; what can't be saved is named.
+/// A session that another clone owns is asked for: its owner suspends it at its next sync.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -18,6 +20,8 @@ pub struct Args {
     /// Keep the processes in memory, stopped, instead of ending them
     #[arg(long, conflicts_with_all = ["grace", "kill"])]
     freeze: bool,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     telling: Telling,
 }
@@ -37,6 +41,15 @@ pub struct Stopping {
 }
 
 impl Stopping {
+    /// The same for a session that another clone owns, which decides by itself how it is done.
+    pub fn wish(&self, ask: Ask) -> Wish {
+        Wish {
+            ask,
+            reason: self.reason.clone(),
+            note: None,
+        }
+    }
+
     /// Gives it to the operation.
     pub fn stop(&self) -> Stop {
         let how = if self.kill { How::Kill } else { How::Ask };
@@ -57,6 +70,10 @@ impl Args {
             stop.how = How::Freeze;
         }
         self.telling.each(&mut ws, sessions, |ws, session| {
+            let wish = self.stop.wish(Ask::Suspend);
+            if let Some(asked) = self.asking.ask(ws, session, wish, &self.telling)? {
+                return Ok(asked);
+            }
             let done = suspend(ws, session.id(), &stop)?;
             warn_unsaved(&done.event.summary.unsaved, "not saved");
             let how = if self.freeze { "frozen" } else { "suspended" };

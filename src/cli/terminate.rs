@@ -1,17 +1,21 @@
-use super::common::{Selection, Telling, open, warn_unsaved};
+use super::common::{Asking, Selection, Telling, open, warn_unsaved};
 use super::error::Failure;
 use super::suspend::Stopping;
 use crate::ops::stop::terminate;
+use crate::session::Ask;
 
 /// End sessions for good, their work saved
 ///
 /// The worker is stopped, its work saved, and the worktree parked: the branch can be switched to, merged and deleted.
+/// A session that another clone owns is asked for: its owner ends it at its next sync.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,
     #[command(flatten)]
     stop: Stopping,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     telling: Telling,
 }
@@ -22,6 +26,10 @@ impl Args {
         let sessions = self.sessions.resolve(&ws)?;
         let stop = self.stop.stop();
         self.telling.each(&mut ws, sessions, |ws, session| {
+            let wish = self.stop.wish(Ask::Terminate);
+            if let Some(asked) = self.asking.ask(ws, session, wish, &self.telling)? {
+                return Ok(asked);
+            }
             let done = terminate(ws, session.id(), &stop)?;
             let summary = &done.event.summary;
             warn_unsaved(&summary.unsaved, "not saved");

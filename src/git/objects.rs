@@ -101,21 +101,14 @@ pub fn exists(repo: &Repo, id: ObjectId) -> bool {
 /// # Errors
 /// [`Error::Command`] if one of them isn't there.
 pub fn is_ancestor(repo: &Repo, old: ObjectId, new: ObjectId) -> Result<bool> {
-    let mut seen = gix::hashtable::HashSet::default();
-    let mut next = vec![new];
-    while let Some(commit) = next.pop() {
-        if commit == old {
-            return Ok(true);
-        }
-        if seen.insert(commit) {
-            match parents(repo, commit) {
-                Ok(parents) => next.extend(parents),
-                // git knows where a shallow history ends.
-                Err(_) => return is_ancestor_by_git(repo, old, new),
-            }
-        }
+    if old == new {
+        return Ok(true);
     }
-    Ok(false)
+    match repo.gix().merge_base(old, new) {
+        Ok(base) => Ok(base.is_some_and(|base| base == old)),
+        // git knows where a shallow history ends.
+        Err(_) => is_ancestor_by_git(repo, old, new),
+    }
 }
 
 fn is_ancestor_by_git(repo: &Repo, old: ObjectId, new: ObjectId) -> Result<bool> {

@@ -186,6 +186,23 @@ impl Repo {
         Ok(self.git.get_or_init(|| git))
     }
 
+    /// The short name of the branch that HEAD is on; none where it is detached.
+    pub fn head_branch(&self) -> Option<String> {
+        // HEAD is read as it stands: on reftable it is a file with a fixed text, and git is asked.
+        if self.ref_format() == RefFormat::Reftable {
+            let dir = self.workdir().unwrap_or(&self.common_dir).to_owned();
+            let command = self
+                .git_in(&dir)
+                .ok()?
+                .args(["symbolic-ref", "--quiet", "--short", "HEAD"]);
+            let output = command.output().ok()?.stdout;
+            let name = String::from_utf8_lossy(&output).trim().to_owned();
+            return (!name.is_empty()).then_some(name);
+        }
+        let name = self.gix.head_name().ok()??;
+        Some(name.shorten().to_string())
+    }
+
     /// A configuration value as git would give it.
     pub fn config(&self, key: &str) -> Option<String> {
         self.gix

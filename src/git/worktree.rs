@@ -483,25 +483,12 @@ fn log_head(
     log.write_all(format!("{old} {new} {name} <{email}> {} +0000\t{why}\n", now.as_secs()).as_bytes())
 }
 
-/// Removes a worktree: its directory into `trash` where that is on the same file system, so that it takes no time.
+/// Removes a worktree, its directory into `trash`.
 ///
 /// A directory that has since become something else stays where it is.
 pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
     if worktree.exists || is_barely_begun(&worktree.path) {
-        let aside = unused(trash, worktree.path.file_name().unwrap_or_default());
-        match fs::rename(&worktree.path, &aside) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                let io = Error::io(format!("cannot remove '{}'", worktree.path.display()));
-                fs::remove_dir_all(&worktree.path).map_err(io)?;
-            }
-            Err(error) => {
-                return Err(Error::io(format!(
-                    "cannot move '{}' away",
-                    worktree.path.display()
-                ))(error));
-            }
-        }
+        discard(&worktree.path, trash)?;
     }
     match fs::remove_dir_all(&worktree.git_dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(format!(
@@ -509,6 +496,18 @@ pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
             worktree.git_dir.display()
         ))(error)),
         _ => Ok(()),
+    }
+}
+
+/// Removes a directory: into `trash` where that is on the same file system, so that it takes no time.
+pub fn discard(dir: &Path, trash: &Path) -> Result<()> {
+    let aside = unused(trash, dir.file_name().unwrap_or_default());
+    match fs::rename(dir, &aside) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            fs::remove_dir_all(dir).map_err(Error::io(format!("cannot remove '{}'", dir.display())))
+        }
+        Err(error) => Err(Error::io(format!("cannot move '{}' away", dir.display()))(error)),
     }
 }
 

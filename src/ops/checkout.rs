@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 
+use super::aside::Aside;
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
 use super::workspace::Workspace;
-use crate::git::refs::Target;
+use crate::git::objects;
+use crate::git::refs::{Expected, Outcome as Moved, Target};
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
 use crate::session::{Arg, SessionId, Spec};
@@ -82,7 +84,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
         made_branch,
         Files::Checkout,
     )?;
-    finished(&run_dir)?;
+    finished(&run_dir, None)?;
     Ok(Ready {
         path,
         unrestored: Vec::new(),
@@ -94,7 +96,15 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
     let id = session.id();
     let run_dir = ws.run_dir(id);
     let before = run_dir.place()?;
-    if let Some(found) = standing(ws, &run_dir)? {
+    let mut aside = None;
+    if let Some(found) = standing(ws, &run_dir)?
+        && let Some(old) = outdated(session, before.as_ref())
+    {
+        aside = Some(Aside::put(ws, session, found, old)?);
+    }
+    if aside.is_none()
+        && let Some(found) = standing(ws, &run_dir)?
+    {
         worktree::lock(&ws.repo, &found, &reason(id))?;
         return Ok(Ready {
             path: found.path,
@@ -110,7 +120,7 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
         let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
         add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
-        finished(&run_dir)?;
+        finished(&run_dir, None)?;
         return Ok(Ready {
             path,
             unrestored: Vec::new(),
@@ -127,7 +137,10 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
     let restored = snapshot::restore(&ws.repo, work, &path, Some(&run_dir.state()));
     match restored {
         Ok(restored) => {
-            finished(&run_dir)?;
+            finished(&run_dir, Some(work))?;
+            if let Some(aside) = aside {
+                aside.give_back(ws, &path)?;
+            }
             Ok(Ready {
                 path,
                 unrestored: restored.unrestored,
@@ -143,29 +156,48 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
     }
 }
 
+/// The work that the standing worktree is of, when the session has gone on elsewhere since.
+fn outdated(session: &Session, place: Option<&Place>) -> Option<ObjectId> {
+    let work = session.event.summary.work?;
+    let here = ObjectId::from_hex(place?.work.as_ref()?.as_bytes()).ok()?;
+    (here != work).then_some(here)
+}
+
 fn branch_name(spec: &Spec) -> &str {
     spec.branch.as_deref().unwrap_or_default()
 }
 
-/// The branch, where it is free and still where the work left it; else the bare commit.
+/// The branch, where it is free and has nothing that the work lacks; else the bare commit.
 fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result<(Checkout<'a>, bool)> {
     let Some(name) = branch else {
         return Ok((Checkout::Detached(head), false));
     };
     let full = names::full_branch(name);
-    Ok(match ws.repo.refs().get(&full)? {
-        None => (Checkout::NewBranch { name, at: head }, true),
-        Some(Target::Object(tip)) if tip == head => match worktree::holder_of(&ws.repo, &full)? {
-            Some(path) => {
-                return Err(Error::BranchInUse {
-                    branch: name.to_owned(),
-                    path,
-                });
-            }
-            None => (Checkout::Branch(name), false),
-        },
-        Some(_) => (Checkout::Detached(head), false),
-    })
+    let tip = match ws.repo.refs().get(&full)? {
+        None => return Ok((Checkout::NewBranch { name, at: head }, true)),
+        Some(Target::Object(tip)) => tip,
+        Some(_) => return Ok((Checkout::Detached(head), false)),
+    };
+    let path = worktree::holder_of(&ws.repo, &full)?;
+    if tip == head {
+        let branch = name.to_owned();
+        return match path {
+            Some(path) => Err(Error::BranchInUse { branch, path }),
+            None => Ok((Checkout::Branch(name), false)),
+        };
+    }
+    // The work went on elsewhere: the branch follows, as a pull would let it.
+    if path.is_none() && objects::is_ancestor(&ws.repo, tip, head)? {
+        let durability = ws.store().durability();
+        let moved = ws
+            .repo
+            .refs()
+            .update(&full, Some(head), Expected::At(tip), durability)?;
+        if let Moved::Done = moved {
+            return Ok((Checkout::Branch(name), false));
+        }
+    }
+    Ok((Checkout::Detached(head), false))
 }
 
 /// The session's worktree, if it is there whole: where it was made, or where `git worktree move` has put it.
@@ -207,6 +239,7 @@ pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
             whole: true,
             parked: false,
             noted: 0,
+            work: None,
         },
     })
 }
@@ -238,9 +271,14 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Resul
 }
 
 /// Notes that all that belongs into the worktree is there.
-fn finished(run_dir: &RunDir) -> Result<()> {
+fn finished(run_dir: &RunDir, work: Option<ObjectId>) -> Result<()> {
+    let work = work.map(|work| work.to_string());
     match run_dir.place()? {
-        Some(place) => run_dir.write_place(&Place { whole: true, ..place }),
+        Some(place) => run_dir.write_place(&Place {
+            whole: true,
+            work: work.or(place.work),
+            ..place
+        }),
         None => Ok(()),
     }
 }
@@ -283,6 +321,7 @@ fn add(
         whole: false,
         parked: false,
         noted: 0,
+        work: None,
     };
     run_dir.write_place(&place)?;
     let hooks = match ws.repo.config_bool("session.hooks") {

@@ -78,6 +78,39 @@ pub enum Error {
     Changed { id: SessionId, now: String },
     #[error("session '{id}': {what}")]
     Lacking { id: SessionId, what: String },
+    /// No remote is named, and none is the usual one.
+    #[error("there is no remote to talk to")]
+    NoRemote,
+    /// No remote of this clone leads to the session's home.
+    #[error("session '{id}' has its home at '{url}', which is no remote of this clone")]
+    NoHome { id: SessionId, url: String },
+    /// What the session needs to go on can't be had.
+    #[error("session '{id}': {what} is neither here nor on '{remote}'")]
+    NoWork {
+        id: SessionId,
+        remote: String,
+        what: String,
+    },
+    /// Another clone was faster, or had been.
+    #[error("session '{id}' was claimed by another clone, on '{host}'")]
+    ClaimLost { id: SessionId, host: String },
+    /// It is not to be taken without force.
+    #[error("session '{id}' is {doing} on '{host}'")]
+    RunsElsewhere {
+        id: SessionId,
+        host: String,
+        doing: &'static str,
+    },
+    /// The remote said no.
+    #[error("session '{id}': '{remote}' does not take it: {why}")]
+    Refused {
+        id: SessionId,
+        remote: String,
+        why: String,
+    },
+    /// The owner has not answered in time.
+    #[error("session '{id}': no answer from '{host}' yet")]
+    NoAnswer { id: SessionId, host: String },
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
     #[error("'{}' can't be read: {why}", path.display())]
@@ -108,6 +141,8 @@ impl Error {
                 git::Error::NoGit(_) => "no-git",
                 git::Error::NoSuchCommit(_) => "no-such-commit",
                 git::Error::Locked { .. } => "locked",
+                git::Error::NoSuchRemote(_) => "no-such-remote",
+                git::Error::Remote { .. } => "remote",
                 _ => "git",
             },
             Error::Store(store::Error::NotOurs { .. }) => "not-ours",
@@ -140,6 +175,13 @@ impl Error {
             Error::Busy(_) => "busy",
             Error::Changed { .. } => "changed",
             Error::Lacking { .. } => "lacking",
+            Error::NoRemote => "no-remote",
+            Error::NoHome { .. } => "no-home",
+            Error::NoWork { .. } => "no-work",
+            Error::ClaimLost { .. } => "claim-lost",
+            Error::RunsElsewhere { .. } => "runs-elsewhere",
+            Error::Refused { .. } => "refused",
+            Error::NoAnswer { .. } => "no-answer",
             Error::Io { .. } | Error::Lease(_) => "io",
             Error::BadRecord { .. } => "bad-record",
             Error::Platform(_) | Error::Detach(_) | Error::Ready(_) => "process",
@@ -152,7 +194,7 @@ impl Error {
         match self {
             Error::Exec { code, .. } => *code,
             Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
-                git::Error::NoSuchCommit(_) => 1,
+                git::Error::NoSuchCommit(_) | git::Error::NoSuchRemote(_) => 1,
                 _ => 128,
             },
             Error::Store(store::Error::Spec { .. })

@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checkout;
+use super::claim::{Claim, claim, stand_down};
 use super::error::{Error, Result};
 use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
+use super::push;
 use super::record::{check, load, spec};
 use super::recover::{check_known, check_unless_stale, reconcile};
 use super::settle::{End, settle, still_alive};
@@ -34,6 +36,17 @@ pub struct Launched {
     pub worktree: PathBuf,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
+    /// Why the session's home does not know yet that it runs, if it doesn't.
+    pub unsent: Option<String>,
+}
+
+/// How a session comes to run here.
+#[derive(Debug, Default)]
+pub struct How {
+    /// Our own executable.
+    pub program: OsString,
+    /// Without asking the session's home whether it is still ours.
+    pub offline: bool,
 }
 
 /// What a supervisor says when its worker runs, or never will.
@@ -52,16 +65,65 @@ pub enum Report {
 }
 
 /// Starts a pending session.
-pub fn start(ws: &mut Workspace, id: &SessionId, program: OsString) -> Result<Launched> {
-    launch(ws, id, program, Kind::Start)
+pub fn start(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> {
+    launch(ws, id, how, Kind::Start)
 }
 
 /// Resumes a suspended one, where it stands or put back as it was saved.
-pub fn resume(ws: &mut Workspace, id: &SessionId, program: OsString) -> Result<Launched> {
-    launch(ws, id, program, Kind::Resume)
+pub fn resume(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> {
+    launch(ws, id, how, Kind::Resume)
 }
 
-fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> Result<Launched> {
+/// Claims the session where others may have an eye on it, lets it run, and lets its home know.
+fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<Launched> {
+    let session = load(ws, id)?;
+    if ws.owns(&session.event.summary) && session.event.summary.home.is_none() {
+        return launch_here(ws, id, how.program, kind);
+    }
+    ready(ws, id, kind)?;
+    claim(
+        ws,
+        id,
+        Claim {
+            run: true,
+            force: false,
+            offline: how.offline,
+        },
+    )?;
+    let mut launched = match launch_here(ws, id, how.program, kind) {
+        Ok(launched) => launched,
+        Err(error) => {
+            // It is the failure that is told; what can't be taken back now, the next claim takes back.
+            let _ = stand_down(ws, id);
+            return Err(error);
+        }
+    };
+    if !how.offline {
+        launched.unsent = push::hand_in(ws, id).err().map(|error| error.to_string());
+    }
+    launched.session = load(ws, id)?;
+    Ok(launched)
+}
+
+/// Checks the step before anything is asked of anybody, and records what happened before.
+fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<()> {
+    let session = load(ws, id)?;
+    if !ws.owns(&session.event.summary) {
+        check(&session, kind)?;
+        // Where no home decides, both could run it: to claim it is a decision of its own.
+        return match session.event.summary.home {
+            Some(_) => Ok(()),
+            None => ws.check_owned(&session),
+        };
+    }
+    check_unless_stale(ws, &session, kind)?;
+    ws.prepare()?;
+    let guard = ws.run_dir(id).guard(id)?;
+    let session = reconcile(ws, &guard, id)?;
+    check(&session, kind).map(drop)
+}
+
+fn launch_here(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> Result<Launched> {
     let session = load(ws, id)?;
     ws.check_owned(&session)?;
     check_unless_stale(ws, &session, kind)?;
@@ -102,6 +164,7 @@ fn launch(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> 
                 session,
                 worktree: ready.path,
                 unrestored: ready.unrestored,
+                unsent: None,
             })
         }
         Report::NotExecuted { code, message } => Err(Error::Exec {
@@ -191,7 +254,7 @@ fn hand_over(
 }
 
 /// The caller's environment without git's variables and without those of a session that it may run in.
-fn supervisor_environment() -> Vec<(OsString, OsString)> {
+pub(super) fn supervisor_environment() -> Vec<(OsString, OsString)> {
     let ours = |name: &OsString| {
         let name = name.as_encoded_bytes();
         // These two configure us, and are not of the session that we may be called from.
@@ -226,11 +289,12 @@ fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Resul
         session,
         worktree,
         unrestored: Vec::new(),
+        unsent: None,
     })
 }
 
 /// Ends the processes of a frozen session whose worktree is gone: they could only go on in a place that is no more.
-fn melt(ws: &Workspace, run_dir: &RunDir, run: &Run, id: &SessionId) -> Result<Session> {
+pub(super) fn melt(ws: &Workspace, run_dir: &RunDir, run: &Run, id: &SessionId) -> Result<Session> {
     check_known(id, run)?;
     let stopped = crate::worker::stop(&run_dir.target(Some(run)), Ladder::Kill)?;
     if let Some(error) = still_alive(id, &stopped) {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::relay::Relay;
 use super::workspace::make_private_dir;
 use crate::git::Durability;
 use crate::session::{Arg, SessionId};
@@ -103,6 +104,9 @@ pub struct Place {
     /// How many entries of its HEAD's reflog are already noted.
     #[serde(default)]
     pub noted: usize,
+    /// The work commit that it was last saved as or made from; absent before either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<String>,
 }
 
 /// Values of environment variables that were given with the command line.
@@ -246,6 +250,15 @@ impl RunDir {
 
     pub fn write_place(&self, place: &Place) -> Result<()> {
         write_json(&self.path.join("worktree.json"), place, Durability::Relaxed)
+    }
+
+    /// How the session's steps are sent on, if they are.
+    pub fn relay(&self) -> Result<Option<Relay>> {
+        read_json(&self.path.join("relay.json"))
+    }
+
+    pub fn write_relay(&self, relay: &Relay) -> Result<()> {
+        write_json(&self.path.join("relay.json"), relay, Durability::Relaxed)
     }
 
     pub fn clear_place(&self) -> Result<()> {

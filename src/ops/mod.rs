@@ -4,14 +4,18 @@
 //! guard is what makes changes of one session follow each other. [`record`] appends events, [`settle`] ends a run
 //! with the event that is true, and [`recover`] finds out what that is after a crash.
 
+pub mod aside;
 pub mod autopsy;
 pub mod changed;
 pub mod checkout;
+pub mod claim;
 pub mod clone;
 pub mod create;
 pub mod diff;
 pub mod error;
 pub mod exec;
+pub mod fence;
+pub mod fetch;
 pub mod follow;
 pub mod interrupt;
 pub mod job;
@@ -19,16 +23,23 @@ pub mod launch;
 pub mod local;
 pub mod note;
 pub mod prune;
+pub mod push;
 pub mod record;
 pub mod recover;
+pub mod relay;
+pub mod remotes;
+pub mod requests;
 pub mod restore;
 pub mod select;
 pub mod settle;
 pub mod setup;
 pub mod stop;
 pub mod supervise;
+pub mod sync;
+pub mod tracking;
 pub mod view;
 pub mod wait;
+pub mod work;
 pub mod workers;
 pub mod workspace;
 

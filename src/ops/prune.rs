@@ -7,6 +7,7 @@ use std::time::Duration;
 use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
+use super::aside::ignored;
 use super::checkout::standing;
 use super::error::Result;
 use super::local::Place;
@@ -154,16 +155,7 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Optio
 
 /// Ignored files and directories with their size, in words; none if there are none.
 fn ignored_files(ws: &Workspace, path: &Path) -> Result<Option<String>> {
-    let output = ws
-        .repo
-        .git_in(path)?
-        .args(["--no-optional-locks", "-c", "core.fsmonitor=false"])
-        .args(["status", "--porcelain", "-z", "--ignored=traditional"])
-        .run()?;
-    let names: Vec<&[u8]> = output
-        .split(|byte| *byte == 0)
-        .filter_map(|entry| entry.strip_prefix(b"!! "))
-        .collect();
+    let names = ignored(ws, path)?;
     if names.is_empty() {
         return Ok(None);
     }

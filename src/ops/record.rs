@@ -3,10 +3,11 @@
 use super::error::{Error, Result};
 use super::workspace::Workspace;
 use crate::session::{Claim, Event, Kind, SessionId, Spec, State};
+use crate::store::written::Written;
 use crate::store::{Append, Session};
 
 /// How often a step is tried again after another event came first.
-const TRIES: usize = 200;
+pub(super) const TRIES: usize = 200;
 
 /// Loads a session that must exist.
 pub fn load(ws: &Workspace, id: &SessionId) -> Result<Session> {
@@ -47,10 +48,38 @@ pub fn record(ws: &Workspace, id: &SessionId, kind: Kind, change: impl Fn(&mut E
             ws.store()
                 .append(&session, &event, [&signed.author, &signed.signature])?
         {
+            if ws.relays {
+                super::relay::nudge(ws, id);
+            }
             return Ok(*session);
         }
     }
     Err(Error::Busy(id.clone()))
+}
+
+/// Writes the next event of a log without moving it: a home decides first whether it holds.
+///
+/// # Errors
+/// Steps that the table refuses.
+pub fn propose(
+    ws: &Workspace,
+    onto: &Session,
+    kind: Kind,
+    claim: Claim,
+    change: impl Fn(&mut Event),
+) -> Result<Written> {
+    ws.store().check_writable(onto)?;
+    let signed = ws.sign()?;
+    let illegal = |refused| Error::Illegal {
+        id: onto.id().clone(),
+        refused,
+    };
+    let mut event = onto.event.step(kind, claim, signed.stamp).map_err(illegal)?;
+    event.summary.host = super::workspace::host();
+    change(&mut event);
+    Ok(ws
+        .store()
+        .write_event(onto, &event, [&signed.author, &signed.signature])?)
 }
 
 /// Loads a session's specification.

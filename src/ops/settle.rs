@@ -60,6 +60,12 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         saved.tell(event);
     })?;
     if let Some((captured, counting)) = saved.captured {
+        if let Some(place) = run_dir.place()? {
+            let work = Some(captured.work.to_string());
+            if place.work != work {
+                run_dir.write_place(&Place { work, ..place })?;
+            }
+        }
         if let Some(kept) = captured.kept {
             kept.release(&ws.repo)?;
         }
@@ -108,6 +114,19 @@ impl Saved {
             event.summary.head = captured.head.or(event.summary.head);
         }
     }
+}
+
+/// Saves what the worktree has on this clone's work reference, without an event; gives what could not be saved.
+pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
+    let run_dir = ws.run_dir(session.id());
+    let saved = try_save(ws, session, &run_dir, Kind::Checkpoint, Locks::Keep)?;
+    if let Some((captured, counting)) = saved.captured {
+        if let Some(kept) = captured.kept {
+            kept.release(&ws.repo)?;
+        }
+        counting.finish(ws, captured.work)?;
+    }
+    Ok(saved.unsaved)
 }
 
 /// Takes a snapshot and moves this clone's work ref to it.

@@ -280,3 +280,26 @@ pub fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Dur
         until: until(patience),
     }
 }
+
+/// Brings a session to stand that is ours no longer: its worker is stopped and its work saved, with that reason.
+pub fn stand_still(ws: &Workspace, guard: &Guard, id: &SessionId, reason: &str) -> Result<Session> {
+    let session = reconcile(ws, guard, id)?;
+    let summary = &session.event.summary;
+    if summary.state == State::Running {
+        let stop = Stop {
+            reason: Some(reason.to_owned()),
+            ..Stop::default()
+        };
+        return match end(ws, guard, id, Kind::Suspend, &stop) {
+            // It ended by itself just now, and that is recorded.
+            Err(Error::Changed { .. }) => load(ws, id),
+            stopped => stopped,
+        };
+    }
+    if summary.frozen
+        && let Some(run) = ws.run_dir(id).run()?
+    {
+        return super::launch::melt(ws, &ws.run_dir(id), &run, id);
+    }
+    Ok(session)
+}

@@ -20,6 +20,11 @@ use crate::store::{Session, Store};
 pub struct Workspace {
     pub repo: Repo,
     clone: Option<Clone>,
+    /// Is given what git says of its progress while it talks to a remote.
+    pub progress: Option<fn(&[u8])>,
+    /// Whether a step may start the session's relay. A supervisor's may not: that would be taken for a stray of its
+    /// worker, and it waits for the supervisor's end by itself.
+    pub relays: bool,
 }
 
 /// Who writes an event, when, and the same as git's signature.
@@ -43,7 +48,12 @@ impl Workspace {
 
     fn of(repo: Repo) -> Result<Workspace> {
         let clone = Clone::known(&repo.local_dir())?;
-        Ok(Workspace { repo, clone })
+        Ok(Workspace {
+            repo,
+            clone,
+            progress: None,
+            relays: false,
+        })
     }
 
     /// Makes our directory and this clone's identity, where they are missing.

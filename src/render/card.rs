@@ -40,7 +40,7 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         "since",
         Some(format!("{} ({} ago)", moment(event.at), age(event.at, now))),
     );
-    line("reason", summary.reason.as_deref().map(escape));
+    line("reason", summary.reason.as_deref().map(super::reason));
     line("title", summary.title.as_deref().map(escape));
     line("issue", summary.issue.as_deref().map(escape));
     line("worker", summary.worker.as_deref().map(escape));

@@ -44,7 +44,7 @@ pub fn story(events: &[(ObjectId, Event)], now: Timestamp, paint: Paint) -> Stri
                 "outcome",
                 summary.outcome.as_ref().map(|outcome| outcome.to_string()),
             );
-            detail("reason", summary.reason.clone());
+            detail("reason", summary.reason.as_deref().map(super::reason));
         }
         detail("note", event.note.clone());
         detail("request", event.request.clone());

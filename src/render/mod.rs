@@ -12,3 +12,11 @@ pub mod table;
 pub mod time;
 
 pub use crate::session::text::escape;
+
+/// A reason as a person reads it: the words that the format has for what nobody saw are said in full.
+pub fn reason(reason: &str) -> String {
+    match reason {
+        "unobserved" => "taken over; old worker not confirmed stopped".to_owned(),
+        reason => escape(reason),
+    }
+}

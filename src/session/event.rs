@@ -121,13 +121,13 @@ impl Event {
             summary.deadline = None;
             summary.frozen = false;
         }
-        Ok(Event::made(
-            kind,
-            Some(from),
-            self.seq.saturating_add(1),
-            summary,
-            stamp,
-        ))
+        let seq = self.seq.saturating_add(1);
+        let mut event = Event::made(kind, Some(from), seq, summary, stamp);
+        // What is about to run is so until it does, or until its owner says otherwise.
+        if !kind.is_transition() {
+            event.intent.clone_from(&self.intent);
+        }
+        Ok(event)
     }
 
     fn made(kind: Kind, from: Option<State>, seq: u64, summary: Summary, stamp: Stamp) -> Event {

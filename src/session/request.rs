@@ -52,6 +52,15 @@ impl Ask {
         self.kind().word()
     }
 
+    /// What the owner is to do, for people.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Ask::Terminate => "terminate it",
+            Ask::Suspend => "suspend it",
+            Ask::Note => "note that",
+        }
+    }
+
     /// The step that carries it out.
     pub fn kind(self) -> Kind {
         match self {

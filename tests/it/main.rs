@@ -1,5 +1,6 @@
 mod arrows;
 mod branches;
+mod claims;
 mod cleaning;
 mod completions;
 mod crash;
@@ -20,6 +21,7 @@ mod remote;
 mod rivals;
 mod sandbox;
 mod scratch;
+mod sharing;
 mod snapshot;
 mod state;
 mod worker;

@@ -18,11 +18,13 @@ pub mod format;
 pub mod held;
 pub mod processes;
 pub mod run;
+pub mod team;
 pub mod traces;
 
 pub use format::{Format, Hash, Refs};
 pub use held::Held;
 pub use run::Run;
+pub use team::Team;
 
 /// How long anything may take before the test gives it up: far more than a loaded machine needs.
 pub const LONG: Duration = Duration::from_secs(120);

@@ -8,6 +8,7 @@
 
 mod beside;
 mod capture;
+mod holds;
 mod index;
 mod manifest;
 mod midst;
@@ -24,6 +25,7 @@ use super::objects::{self};
 use super::{Error, Repo, Result};
 
 pub use capture::{Capture, Captured, Extra, capture, differs};
+pub use holds::{has_state, join, untracked};
 pub use manifest::{Manifest, Name};
 pub use restore::{Restored, restore};
 

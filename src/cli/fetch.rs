@@ -1,0 +1,127 @@
+use serde_json::{Value, json};
+
+use super::common::{known_or_new, open_remotely};
+use super::error::Failure;
+use super::out;
+use crate::ops::fetch::{Fate, Fetch, Report, fetch};
+use crate::render::escape;
+
+/// Fetch sessions from a remote
+///
+/// Logs that went on there are followed here; what is not a session of ours, or was rewound, is named and left alone.
+/// Nothing that is fetched runs by itself. Work comes when it is needed, or with --work. A session of this clone that
+/// was taken over by another one is stopped, its work saved.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The remote; else session.remote, the current branch's, or origin
+    remote: Option<String>,
+    /// Only these sessions, by id or as they are called here
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Bring the work of all clones too
+    #[arg(long)]
+    work: bool,
+    /// Only show what would come
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print what came of each session as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open_remotely(self.quiet || self.json)?;
+        let ids = known_or_new(&ws, &self.sessions)?;
+        let report = fetch(
+            &mut ws,
+            &Fetch {
+                remote: self.remote.as_deref(),
+                ids: &ids,
+                work: self.work,
+                dry_run: self.dry_run,
+            },
+        )?;
+        if self.json {
+            let mut json = to_json(&report);
+            json["schema"] = json!(1);
+            out::json(&json);
+        } else {
+            tell(&report, self.quiet);
+        }
+        Ok(code(&report))
+    }
+}
+
+/// Tells what came, a line a session; those that are the same are counted.
+pub fn tell(report: &Report, quiet: bool) {
+    for line in &report.lines {
+        let says = match &line.fate {
+            Fate::New => "new".to_owned(),
+            Fate::Updated => "updated".to_owned(),
+            Fate::Ahead => "not sent yet".to_owned(),
+            Fate::Diverged => "went on here and there ('git session sync' merges them)".to_owned(),
+            Fate::Merged => "merged".to_owned(),
+            Fate::Fenced { host } => format!("taken over on '{host}': stopped here, its work saved"),
+            Fate::Pending => "would be fetched".to_owned(),
+            Fate::Refused(why) => format!("set aside: {why}"),
+        };
+        let matters = matches!(line.fate, Fate::Refused(_) | Fate::Fenced { .. });
+        if !quiet || matters {
+            out::say(&format!("{}: {}", line.id, escape(&says)));
+        }
+    }
+    if !quiet && (report.unchanged > 0 || report.lines.is_empty()) {
+        let what = if report.unchanged == 1 {
+            "session is"
+        } else {
+            "sessions are"
+        };
+        out::say(&format!(
+            "{} {what} up to date with {}",
+            report.unchanged,
+            escape(&report.remote)
+        ));
+    }
+    if !quiet && report.skipped > 0 {
+        out::say(&format!("{} names there are no sessions", report.skipped));
+    }
+}
+
+/// The same as JSON.
+pub fn to_json(report: &Report) -> Value {
+    let lines = report.lines.iter().map(|line| {
+        let mut value = json!({ "id": line.id.as_str() });
+        value["result"] = json!(match &line.fate {
+            Fate::New => "new",
+            Fate::Updated => "updated",
+            Fate::Ahead => "ahead",
+            Fate::Diverged => "diverged",
+            Fate::Merged => "merged",
+            Fate::Fenced { .. } => "fenced",
+            Fate::Pending => "pending",
+            Fate::Refused(_) => "set-aside",
+        });
+        match &line.fate {
+            Fate::Fenced { host } => value["host"] = json!(host),
+            Fate::Refused(why) => value["reason"] = json!(why),
+            _ => {}
+        }
+        value
+    });
+    json!({
+        "remote": report.remote,
+        "sessions": lines.collect::<Vec<_>>(),
+        "unchanged": report.unchanged,
+        "skipped": report.skipped,
+    })
+}
+
+/// 1 where a log could not be followed.
+pub fn code(report: &Report) -> i32 {
+    let refused = |line: &crate::ops::fetch::Line| matches!(line.fate, Fate::Refused(_));
+    i32::from(report.lines.iter().any(refused))
+}

@@ -1,0 +1,146 @@
+use serde_json::{Value, json};
+
+use super::common::{ids, open_remotely};
+use super::error::Failure;
+use super::out;
+use crate::ops::push::{Holds, Line, Push, Report, Sent, push};
+use crate::render::escape;
+
+/// Send sessions to a remote
+///
+/// Their logs go, and the work that these name: commits, uncommitted changes, untracked files and the worker's state
+/// directory (session.pushUntracked and session.pushState keep work here that has the latter two). The first push
+/// makes the remote the session's home, where its ownership is decided. Output stays here unless it was recorded.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The remote; else session.remote, the current branch's, or origin
+    remote: Option<String>,
+    /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Only show what would be sent
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print what came of each session as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self) -> Result<i32, Failure> {
+        let mut ws = open_remotely(self.quiet || self.json)?;
+        let ids = ids(&ws, &self.sessions)?;
+        let report = push(
+            &mut ws,
+            &Push {
+                remote: self.remote.as_deref(),
+                ids: &ids,
+                dry_run: self.dry_run,
+            },
+        )?;
+        if self.json {
+            let mut json = to_json(&report);
+            json["schema"] = json!(1);
+            out::json(&json);
+        } else {
+            tell(&report, self.quiet);
+        }
+        Ok(code(&report))
+    }
+}
+
+/// Tells what went, a line a session; those that are up to date are counted.
+pub fn tell(report: &Report, quiet: bool) {
+    let is_quiet =
+        |line: &&Line| line.log == Sent::UpToDate && matches!(line.work, None | Some(Sent::UpToDate));
+    let same = report.lines.iter().filter(is_quiet).count();
+    for line in report.lines.iter().filter(|line| !is_quiet(line)) {
+        let refused = matches!(line.log, Sent::Refused(_)) || matches!(line.work, Some(Sent::Refused(_)));
+        if !quiet || refused {
+            out::say(&format!("{}: {}", line.id, escape(&phrase(line))));
+        }
+    }
+    if !quiet && (same > 0 || report.lines.is_empty()) {
+        let what = if same == 1 { "session is" } else { "sessions are" };
+        out::say(&format!("{same} {what} up to date on {}", escape(&report.remote)));
+    }
+}
+
+fn phrase(line: &Line) -> String {
+    let log = match &line.log {
+        Sent::Sent => "sent".to_owned(),
+        Sent::UpToDate => "up to date".to_owned(),
+        Sent::Behind => "the remote has newer events ('git session fetch' brings them)".to_owned(),
+        Sent::Pending => "would be sent".to_owned(),
+        Sent::Refused(why) => format!("refused: {why}"),
+    };
+    let work = match &line.work {
+        None | Some(Sent::UpToDate) => return log,
+        Some(Sent::Sent | Sent::Behind) => "work: sent".to_owned(),
+        Some(Sent::Pending) => "work: would be sent".to_owned(),
+        Some(Sent::Refused(why)) => format!("work: not sent ({why})"),
+    };
+    match line.holds.as_ref().map(contents).filter(|text| !text.is_empty()) {
+        Some(holds) => format!("{log}, {work} ({holds})"),
+        None => format!("{log}, {work}"),
+    }
+}
+
+fn contents(holds: &Holds) -> String {
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let mut parts = Vec::new();
+    if let Some(changed) = holds.changed.as_ref().filter(|changed| changed.files > 0) {
+        parts.push(count(changed.files, "changed file"));
+    }
+    if holds.untracked > 0 {
+        parts.push(format!("{} untracked", holds.untracked));
+    }
+    if holds.state {
+        parts.push("worker state".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// The same as JSON.
+pub fn to_json(report: &Report) -> Value {
+    let lines = report.lines.iter().map(|line| {
+        let mut value = json!({ "id": line.id.as_str(), "log": word(&line.log) });
+        if let Sent::Refused(why) = &line.log {
+            value["reason"] = json!(why);
+        }
+        if let Some(work) = &line.work {
+            value["work"] = json!(word(work));
+            if let Sent::Refused(why) = work {
+                value["workReason"] = json!(why);
+            }
+        }
+        if let Some(holds) = &line.holds {
+            value["untracked"] = json!(holds.untracked);
+            value["workerState"] = json!(holds.state);
+        }
+        value
+    });
+    json!({ "remote": report.remote, "sessions": lines.collect::<Vec<_>>() })
+}
+
+fn word(sent: &Sent) -> &'static str {
+    match sent {
+        Sent::Sent => "sent",
+        Sent::UpToDate => "up-to-date",
+        Sent::Behind => "behind",
+        Sent::Pending => "pending",
+        Sent::Refused(_) => "refused",
+    }
+}
+
+/// 1 where a log was refused; work that a remote doesn't take is told, and no failure.
+pub fn code(report: &Report) -> i32 {
+    let refused = |line: &Line| matches!(line.log, Sent::Refused(_));
+    i32::from(report.lines.iter().any(refused))
+}

@@ -1,0 +1,71 @@
+//! What an owner does that learns that it is none any more: it stops, keeps its work, and follows home.
+
+use super::error::{Error, Result};
+use super::local::Guard;
+use super::record::load;
+use super::stop::stand_still;
+use super::workspace::Workspace;
+use crate::git::refs::{Expected, Target};
+use crate::git::remote::{Lease, Remote, Update};
+use crate::session::SessionId;
+use crate::store::{Append, Session, names};
+
+/// Stops the worker of a session that home says is another clone's, keeps its work on this clone's work reference, and
+/// follows home.
+///
+/// The guard is taken, so a command that is at work on the session is waited for.
+pub fn fence(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Session) -> Result<Session> {
+    let id = ours.id();
+    let guard: Guard = ws.run_dir(id).guard(id)?;
+    let ours = load(ws, id)?;
+    if !ws.owns(&ours.event.summary) {
+        return Ok(ours);
+    }
+    let reason = format!("fenced: taken over on '{}'", theirs.event.summary.host);
+    let ours = stand_still(ws, &guard, id, &reason)?;
+    // Whoever owns it now may want it; that it can't be sent is no reason to go on.
+    if let Some(Target::Object(work)) = ws
+        .repo
+        .refs()
+        .get(&names::work(id, ws.clone_id().unwrap_or_default()))?
+    {
+        let name = names::work(id, ws.clone_id().unwrap_or_default());
+        let _ = remote.push(&[Update {
+            name,
+            new: Some(work),
+            lease: Lease::FastForward,
+        }]);
+    }
+    give_way(ws, remote, &ours, theirs)
+}
+
+/// Follows home where the log here has what home's lacks: that goes into the inbox first, to be merged by the owner.
+pub fn give_way(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Session) -> Result<Session> {
+    if !ws.store().contains(theirs, ours)? {
+        ws.store().check_same_root(ours, theirs)?;
+        let entry = ws.store().supersede(ours)?;
+        super::requests::hand_in(ws, remote, &entry)?;
+    }
+    follow(ws, theirs, ours)
+}
+
+/// Moves the log here to home's, which may be no fast-forward: what it leaves behind was kept first.
+fn follow(ws: &Workspace, theirs: &Session, ours: &Session) -> Result<Session> {
+    let moved = ws
+        .store()
+        .advance_all(&[(theirs.clone(), Expected::At(ours.tip))]);
+    match moved.into_iter().next() {
+        Some(Ok(Append::Done(session))) => Ok(*session),
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(Append::Moved(_))) | None => Err(Error::Busy(ours.id().clone())),
+    }
+}
+
+/// A remote that does not take what it was sent.
+pub fn refused(id: &SessionId, remote: &Remote<'_>, why: String) -> Error {
+    Error::Refused {
+        id: id.clone(),
+        remote: remote.name().to_owned(),
+        why,
+    }
+}

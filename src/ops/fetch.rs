@@ -1,0 +1,224 @@
+//! `fetch`: what others recorded, seen here; logs that went on are followed.
+
+use std::collections::HashMap;
+
+use gix::ObjectId;
+
+use super::error::Result;
+use super::fence;
+use super::remotes::{chosen, is_home};
+use super::tracking::{Brought, Names, What, bring, last_seen, names};
+use super::workspace::Workspace;
+use crate::git::refs::{Expected, Target};
+use crate::git::remote::Remote;
+use crate::session::SessionId;
+use crate::session::merge::Relation;
+use crate::store::{self, Append, Session};
+
+/// What is to be fetched.
+#[derive(Debug, Default)]
+pub struct Fetch<'a> {
+    /// The usual one, if absent.
+    pub remote: Option<&'a str>,
+    /// All, if empty.
+    pub ids: &'a [SessionId],
+    /// The uncommitted work too, of every clone that has some.
+    pub work: bool,
+    /// Only what would come is told; nothing is fetched.
+    pub dry_run: bool,
+}
+
+/// What came.
+#[derive(Debug)]
+pub struct Report {
+    pub remote: String,
+    pub lines: Vec<Line>,
+    /// How many logs are the same here and there.
+    pub unchanged: usize,
+    /// Names there that are no session's.
+    pub skipped: usize,
+}
+
+/// What became of one session.
+#[derive(Debug)]
+pub struct Line {
+    pub id: SessionId,
+    pub fate: Fate,
+}
+
+/// What became of a log that differs from ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was not here before.
+    New,
+    /// Ours went on to where theirs is.
+    Updated,
+    /// Ours has what theirs lacks: it waits for a push.
+    Ahead,
+    /// Both have what the other lacks: `sync` merges them.
+    Diverged,
+    /// Both had what the other lacked, and a merge of the two is what ours is now.
+    Merged,
+    /// Another clone owns it by now; ours was stopped, its work kept, and follows home.
+    Fenced { host: String },
+    /// It would come.
+    Pending,
+    /// It is not followed, for this reason; ours stays as it is.
+    Refused(String),
+}
+
+/// Fetches what has changed on a remote and follows it.
+///
+/// # Errors
+/// A remote that can't be talked to. A log that can't be followed is a [`Fate`], and hinders no other.
+pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
+    ws.prepare()?;
+    let ws = &*ws;
+    let remote = chosen(ws, what.remote)?;
+    let asked = if what.work { What::Work } else { What::Logs };
+    let names = names(&remote, what.ids, asked)?;
+    let report = follow(ws, &remote, &names, what.dry_run)?;
+    if what.work && !what.dry_run {
+        super::work::bring_all(ws, &remote, &names.works)?;
+    }
+    Ok(report)
+}
+
+/// Fetches those of the named logs that differ from ours, and moves ours to where they are.
+pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, dry_run: bool) -> Result<Report> {
+    let local = tips(ws)?;
+    let seen = last_seen(ws, remote.name())?;
+    let mut report = Report {
+        remote: remote.name().to_owned(),
+        lines: Vec::new(),
+        unchanged: 0,
+        skipped: names.skipped.len(),
+    };
+    let differs = |(id, oid): &(&SessionId, &ObjectId)| {
+        local.get(*id) != Some(*oid) || (!dry_run && seen.get(*id) != Some(*oid))
+    };
+    let changed: Vec<(SessionId, ObjectId)> = names
+        .logs
+        .iter()
+        .filter(differs)
+        .map(|(id, oid)| (id.clone(), *oid))
+        .collect();
+    report.unchanged = names.logs.len() - changed.len();
+    if dry_run {
+        let pending = changed.into_iter().map(|(id, _)| Line {
+            id,
+            fate: Fate::Pending,
+        });
+        report.lines.extend(pending);
+        return Ok(report);
+    }
+    let mut moves: Vec<(Session, Expected)> = Vec::new();
+    let mut fates: Vec<Fate> = Vec::new();
+    for (id, brought) in bring(ws, remote, &changed, &seen)? {
+        let theirs = match brought {
+            Brought::Session(theirs) => *theirs,
+            Brought::Rewound => {
+                let why = "its log was rewound there".to_owned();
+                report.lines.push(Line {
+                    id,
+                    fate: Fate::Refused(why),
+                });
+                continue;
+            }
+            Brought::SetAside(why) => {
+                report.lines.push(Line {
+                    id,
+                    fate: Fate::Refused(why),
+                });
+                continue;
+            }
+        };
+        let ours = match local.get(&id) {
+            None => None,
+            Some(tip) => match ws.store().at(&id, *tip) {
+                Ok(ours) => Some(ours),
+                Err(error) => {
+                    let why = error.to_string();
+                    report.lines.push(Line {
+                        id,
+                        fate: Fate::Refused(why),
+                    });
+                    continue;
+                }
+            },
+        };
+        match step(ws, remote, ours, &theirs)? {
+            Step::Nothing => report.unchanged += 1,
+            Step::Told(fate) => report.lines.push(Line { id, fate }),
+            Step::Move(expected, fate) => {
+                moves.push((theirs, expected));
+                fates.push(fate);
+            }
+        }
+    }
+    let moved = ws.store().advance_all(&moves);
+    for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
+        let fate = match moved? {
+            Append::Done(_) => fate,
+            Append::Moved(_) => Fate::Refused("it was changed here meanwhile".to_owned()),
+        };
+        report.lines.push(Line {
+            id: session.id().clone(),
+            fate,
+        });
+    }
+    report.lines.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(report)
+}
+
+/// What is to be done with one log.
+enum Step {
+    Nothing,
+    Told(Fate),
+    Move(Expected, Fate),
+}
+
+fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Session) -> Result<Step> {
+    let Some(ours) = ours else {
+        return Ok(Step::Move(Expected::Absent, Fate::New));
+    };
+    if ours.tip == theirs.tip {
+        return Ok(Step::Nothing);
+    }
+    let relation = ws.store().relation(&ours, theirs)?;
+    if relation == Relation::Diverged
+        && let Err(error) = ws.store().check_same_root(&ours, theirs)
+    {
+        return Ok(Step::Told(Fate::Refused(error.to_string())));
+    }
+    let summary = &theirs.event.summary;
+    let lost = ws.owns(&ours.event.summary) && !ws.owns(summary);
+    Ok(match relation {
+        Relation::Same => Step::Nothing,
+        Relation::Ahead => Step::Told(Fate::Ahead),
+        Relation::Behind | Relation::Diverged if lost && is_home(ws, summary, remote) => {
+            fence::fence(ws, remote, &ours, theirs)?;
+            let host = summary.host.clone();
+            Step::Told(Fate::Fenced { host })
+        }
+        Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
+        Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {
+            fence::give_way(ws, remote, &ours, theirs)?;
+            Step::Told(Fate::Updated)
+        }
+        Relation::Diverged => Step::Told(Fate::Diverged),
+    })
+}
+
+/// Where the logs are here.
+pub fn tips(ws: &Workspace) -> Result<HashMap<SessionId, ObjectId>> {
+    let references = ws.repo.refs().list(store::names::SESSIONS)?;
+    let parse = |reference: crate::git::refs::Reference| {
+        let id = store::names::session_of(std::str::from_utf8(&reference.name).ok()?).ok()?;
+        match reference.target {
+            Target::Object(oid) => Some((id, oid)),
+            _ => None,
+        }
+    };
+    Ok(references.into_iter().filter_map(parse).collect())
+}

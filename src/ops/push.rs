@@ -1,0 +1,425 @@
+//! `push`: what this clone has of sessions, sent by object id; work first, then the logs that name it.
+
+use std::collections::HashMap;
+
+use gix::ObjectId;
+
+use super::changed::Changed;
+use super::error::{Error, Result};
+use super::fence::refused;
+use super::record::{TRIES, propose};
+use super::remotes::{chosen, home};
+use super::tracking::{Brought, Names, What, bring, last_seen, names};
+use super::workspace::Workspace;
+use crate::git::refs::{Expected, Target};
+use crate::git::remote::{Lease, Pushed, Remote, Update};
+use crate::git::snapshot;
+use crate::session::{Claim, Kind, SessionId, Summary};
+use crate::store::written::Written;
+use crate::store::{Append, Session, names as refnames};
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub struct Push<'a> {
+    /// The usual one, if absent.
+    pub remote: Option<&'a str>,
+    /// All, if empty.
+    pub ids: &'a [SessionId],
+    /// Only what would go is told.
+    pub dry_run: bool,
+}
+
+/// What went.
+#[derive(Debug)]
+pub struct Report {
+    pub remote: String,
+    pub lines: Vec<Line>,
+}
+
+/// What became of one session.
+#[derive(Debug)]
+pub struct Line {
+    pub id: SessionId,
+    pub log: Sent,
+    /// Absent for a session that has none.
+    pub work: Option<Sent>,
+    /// What the work that went holds.
+    pub holds: Option<Holds>,
+}
+
+/// What became of a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    Sent,
+    UpToDate,
+    /// There is nothing to send: the remote has all of it, and newer events.
+    Behind,
+    /// It would go.
+    Pending,
+    /// It was not sent, for this reason.
+    Refused(String),
+}
+
+/// What a work commit holds, for a person who wants to know what left the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holds {
+    /// What differs from the base, if that was counted.
+    pub changed: Option<Changed>,
+    /// Files that git doesn't track.
+    pub untracked: usize,
+    /// Whether the worker's state directory is in it.
+    pub state: bool,
+}
+
+/// How many sessions are sent without asking first what is there.
+const FEW: usize = 8;
+
+/// Sends what the remote lacks.
+///
+/// # Errors
+/// A remote that can't be talked to. What it refuses is told by session, and hinders no other.
+pub fn push(ws: &mut Workspace, what: &Push<'_>) -> Result<Report> {
+    ws.prepare()?;
+    let ws = &*ws;
+    let remote = chosen(ws, what.remote)?;
+    let sessions = match what.ids {
+        [] => ws.store().list()?.sessions,
+        ids => ids
+            .iter()
+            .map(|id| super::record::load(ws, id))
+            .collect::<Result<_>>()?,
+    };
+    send(ws, &remote, sessions, what.dry_run)
+}
+
+/// Sends what this clone has of one session to the session's home, if it has one.
+///
+/// # Errors
+/// A remote that can't be talked to, or that doesn't take the log.
+pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
+    let session = super::record::load(ws, id)?;
+    let Some(remote) = home(ws, &session.event.summary)? else {
+        return Ok(());
+    };
+    for line in send(ws, &remote, vec![session], false)?.lines {
+        if let Sent::Refused(why) = line.log {
+            return Err(refused(id, &remote, why));
+        }
+    }
+    Ok(())
+}
+
+/// Sends these sessions' work and logs.
+pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run: bool) -> Result<Report> {
+    let known = match sessions.len() <= FEW && !dry_run {
+        true => None,
+        false => Some(names(remote, &[], What::Work)?),
+    };
+    let mut parcels = Vec::with_capacity(sessions.len());
+    for session in sessions {
+        parcels.push(pack(ws, remote, session, known.as_ref())?);
+    }
+    if !dry_run {
+        deliver(ws, remote, &mut parcels)?;
+    }
+    let lines = parcels.into_iter().map(Parcel::line).collect();
+    Ok(Report {
+        remote: remote.name().to_owned(),
+        lines,
+    })
+}
+
+/// A session on its way.
+struct Parcel {
+    session: Session,
+    /// The log with its home event, where this is the first push.
+    first: Option<Written>,
+    /// Clones' work references, with what is to be there.
+    works: Vec<(String, ObjectId)>,
+    log_sent: Sent,
+    work_sent: Option<Sent>,
+    holds: Option<Holds>,
+    /// The remote has work of ours for this session already, so that its order after the log's can't leave a log
+    /// there that names what the remote has nothing of.
+    has_work: bool,
+}
+
+impl Parcel {
+    fn line(self) -> Line {
+        Line {
+            id: self.session.id().clone(),
+            log: self.log_sent,
+            work: self.work_sent,
+            holds: self.holds,
+        }
+    }
+
+    /// What goes.
+    fn tip(&self) -> ObjectId {
+        self.first
+            .as_ref()
+            .map_or(self.session.tip, |written| written.session.tip)
+    }
+}
+
+fn pack(ws: &Workspace, remote: &Remote<'_>, session: Session, known: Option<&Names>) -> Result<Parcel> {
+    let id = session.id().clone();
+    let summary = &session.event.summary;
+    let first = match (&summary.home, ws.owns(summary)) {
+        (None, true) => {
+            let url = remote.public_url();
+            Some(propose(ws, &session, Kind::Home, Claim::Plain, |event| {
+                event.summary.home = Some(url.clone());
+            })?)
+        }
+        _ => None,
+    };
+    let there = |name: &str, oid: ObjectId| {
+        known.is_some_and(|known| {
+            known
+                .works
+                .iter()
+                .any(|(id, clone, at)| refnames::work(id, clone) == name && *at == oid)
+        })
+    };
+    let mut works = Vec::new();
+    for reference in ws.repo.refs().list(&refnames::works(&id))? {
+        if let Target::Object(oid) = reference.target {
+            works.push((reference.name.to_string(), oid));
+        }
+    }
+    let withheld = withheld(ws, summary)?;
+    let mut work_sent = (!works.is_empty()).then_some(Sent::Pending);
+    works.retain(|(name, oid)| !there(name, *oid));
+    if works.is_empty() && work_sent.is_some() {
+        work_sent = Some(Sent::UpToDate);
+    }
+    if let Some(why) = withheld
+        && !works.is_empty()
+    {
+        works.clear();
+        work_sent = Some(Sent::Refused(why));
+    }
+    let same = known.is_some_and(|known| known.logs.get(&id) == Some(&session.tip));
+    let holds = match summary.work.filter(|_| work_sent == Some(Sent::Pending)) {
+        Some(work) => holds(ws, work)?,
+        None => None,
+    };
+    let has_work = seen_work(ws, remote, &id)?;
+    Ok(Parcel {
+        has_work,
+        log_sent: if same { Sent::UpToDate } else { Sent::Pending },
+        session,
+        first,
+        works,
+        work_sent,
+        holds,
+    })
+}
+
+/// Whether an event of ours that the remote was last seen with names work.
+fn seen_work(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<bool> {
+    let Some(Target::Object(tip)) = ws.repo.refs().get(&refnames::tracking(remote.name(), id))? else {
+        return Ok(false);
+    };
+    let seen = ws.store().at(id, tip);
+    Ok(seen.is_ok_and(|seen| seen.event.summary.work.is_some() && ws.owns(&seen.event.summary)))
+}
+
+/// Why the work stays here: the configuration withholds something that it holds.
+fn withheld(ws: &Workspace, summary: &Summary) -> Result<Option<String>> {
+    let off = |key: &str| ws.repo.config_bool(key) == Some(false);
+    let (untracked, state) = (off("session.pushUntracked"), off("session.pushState"));
+    if !untracked && !state {
+        return Ok(None);
+    }
+    let Some(holds) = summary.work.map(|work| holds(ws, work)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    if untracked && holds.untracked > 0 {
+        let count = holds.untracked;
+        return Ok(Some(format!(
+            "session.pushUntracked is false, and it holds {count} untracked files"
+        )));
+    }
+    if state && holds.state {
+        return Ok(Some(
+            "session.pushState is false, and it holds the worker's state".to_owned(),
+        ));
+    }
+    Ok(None)
+}
+
+/// What a work commit holds; none where it is not here.
+fn holds(ws: &Workspace, work: ObjectId) -> Result<Option<Holds>> {
+    let Ok(saved) = snapshot::read(&ws.repo, work) else {
+        return Ok(None);
+    };
+    Ok(Some(Holds {
+        changed: Changed::known(ws, work),
+        untracked: snapshot::untracked(&ws.repo, &saved)?,
+        state: snapshot::has_state(&ws.repo, &saved)?,
+    }))
+}
+
+/// Sends work and logs in one connection where the order can't matter, else in two.
+fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Result<()> {
+    let works: Vec<Update> = parcels
+        .iter()
+        .flat_map(|parcel| &parcel.works)
+        .map(|(name, oid)| update(name.clone(), *oid, Lease::FastForward))
+        .collect();
+    let logs: Vec<Update> = parcels
+        .iter()
+        .filter(|parcel| parcel.log_sent == Sent::Pending)
+        .map(|parcel| {
+            let lease = if parcel.first.is_some() {
+                Lease::Absent
+            } else {
+                Lease::FastForward
+            };
+            update(refnames::log(parcel.session.id()), parcel.tip(), lease)
+        })
+        .collect();
+    let together = parcels
+        .iter()
+        .all(|parcel| parcel.works.is_empty() || parcel.has_work);
+    let mut sent: HashMap<String, Pushed> = HashMap::new();
+    if !works.is_empty() && !logs.is_empty() && together {
+        let all: Vec<Update> = works.iter().chain(&logs).cloned().collect();
+        if let Ok(pushed) = remote.push(&all) {
+            sent.extend(pushed);
+        }
+    }
+    if sent.is_empty() && !works.is_empty() {
+        // A remote that takes no work (too big, too shallow) may well take the log.
+        match remote.push(&works) {
+            Ok(pushed) => sent.extend(pushed),
+            Err(error) if logs.is_empty() => return Err(error.into()),
+            Err(error) => {
+                let why = error.to_string();
+                let refused = |work: Update| (work.name, Pushed::Refused(why.clone()));
+                sent.extend(works.into_iter().map(refused));
+            }
+        }
+    }
+    if logs.iter().any(|log| !sent.contains_key(&log.name)) {
+        sent.extend(remote.push(&logs)?);
+    }
+    for parcel in parcels {
+        settle(ws, remote, parcel, &sent)?;
+    }
+    Ok(())
+}
+
+fn update(name: String, new: ObjectId, lease: Lease) -> Update {
+    Update {
+        name,
+        new: Some(new),
+        lease,
+    }
+}
+
+/// Turns the remote's answer into what is true of the session, and lets our log follow its home event.
+fn settle(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    parcel: &mut Parcel,
+    sent: &HashMap<String, Pushed>,
+) -> Result<()> {
+    if !parcel.works.is_empty() {
+        let outcomes: Vec<Sent> = parcel
+            .works
+            .iter()
+            .map(|(name, _)| match sent.get(name) {
+                Some(Pushed::Done) => Sent::Sent,
+                Some(Pushed::UpToDate) => Sent::UpToDate,
+                Some(Pushed::Moved) => {
+                    Sent::Refused("the remote has other work under this clone's name".to_owned())
+                }
+                Some(Pushed::Refused(why)) => Sent::Refused(why.clone()),
+                None => Sent::Refused("the remote said nothing of it".to_owned()),
+            })
+            .collect();
+        let worst = outcomes.iter().find(|sent| matches!(sent, Sent::Refused(_)));
+        let worst = worst.or(outcomes.iter().find(|sent| **sent == Sent::Sent));
+        parcel.work_sent = worst.or(outcomes.first()).cloned();
+    }
+    if parcel.work_sent != Some(Sent::Sent) {
+        parcel.holds = None;
+    }
+    let id = parcel.session.id().clone();
+    let name = refnames::log(&id);
+    let Some(pushed) = sent.get(&name) else {
+        return Ok(());
+    };
+    parcel.log_sent = match pushed {
+        Pushed::Done => Sent::Sent,
+        Pushed::UpToDate => Sent::UpToDate,
+        Pushed::Moved => overtaken(ws, remote, &parcel.session)?,
+        Pushed::Refused(why) => Sent::Refused(why.clone()),
+    };
+    if matches!(parcel.log_sent, Sent::Sent | Sent::UpToDate) {
+        if let Some(first) = &parcel.first {
+            adopt(ws, &parcel.session, first)?;
+        }
+        remember(ws, remote, &id, parcel.tip())?;
+    }
+    Ok(())
+}
+
+/// Finds out what the remote has instead of what could not be sent.
+fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent> {
+    let id = ours.id();
+    let there = names(remote, std::slice::from_ref(id), What::Logs)?.logs;
+    let there: Vec<(SessionId, ObjectId)> = there.into_iter().collect();
+    let seen = last_seen(ws, remote.name())?;
+    let theirs = match bring(ws, remote, &there, &seen)?.into_iter().next() {
+        Some((_, Brought::Session(theirs))) => theirs,
+        Some((_, Brought::SetAside(why))) => return Ok(Sent::Refused(why)),
+        Some((_, Brought::Rewound)) => return Ok(Sent::Refused("its log was rewound there".to_owned())),
+        None => return Ok(Sent::Refused("its log is gone there".to_owned())),
+    };
+    if ws.store().contains(&theirs, ours)? {
+        return Ok(Sent::Behind);
+    }
+    Ok(Sent::Refused(match ws.store().check_same_root(ours, &theirs) {
+        Ok(()) => "it went on there too".to_owned(),
+        Err(error) => error.to_string(),
+    }))
+}
+
+/// Moves our log to the event that the remote has taken; what was recorded here meanwhile is merged with it.
+pub fn adopt(ws: &Workspace, ours: &Session, taken: &Written) -> Result<()> {
+    let mut at = ours.tip;
+    for _ in 0..TRIES {
+        let next = if at == ours.tip {
+            taken.clone()
+        } else {
+            let other = ws.store().at(ours.id(), at)?;
+            ws.store().merge(&taken.session, &other)?.on(taken.clone())
+        };
+        match ws.store().advance(&next, Expected::At(at))? {
+            Append::Done(_) => return Ok(()),
+            Append::Moved(Some(now)) => at = now,
+            Append::Moved(None) => return Err(Error::NotFound(ours.id().to_string())),
+        }
+    }
+    Err(Error::Busy(ours.id().clone()))
+}
+
+/// Notes where the remote's log is now.
+pub fn remember(ws: &Workspace, remote: &Remote<'_>, id: &SessionId, tip: ObjectId) -> Result<()> {
+    let name = refnames::tracking(remote.name(), id);
+    let seen = ws.repo.refs().get(&name)?;
+    let expected = match seen {
+        Some(Target::Object(oid)) if oid == tip => return Ok(()),
+        Some(Target::Object(oid)) => Expected::At(oid),
+        _ => Expected::Absent,
+    };
+    // Losing means that a fetch has seen something newer.
+    ws.repo
+        .refs()
+        .update(&name, Some(tip), expected, ws.store().durability())?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Sends each step of a session to its remote, in a process beside its worker and never in its way.
+//!
+//! A remote that is down costs a retry. With `session.autoSync` the relay lives as long as the session runs: it answers
+//! requests, and learns when another clone has taken the session over.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::launch::supervisor_environment;
+use super::local::RunDir;
+use super::record::load;
+use super::remotes::{chosen, home};
+use super::sync::sync;
+use super::workspace::Workspace;
+use crate::session::duration;
+use crate::session::{Arg, SessionId};
+use crate::worker::{Detach, Lease, detach, wait_free};
+
+/// The verb by which a relay is started.
+pub const RELAY: &str = "relay";
+/// The pause after the first push that failed; it doubles with each further one.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How often it is tried before it is left to the session's next step.
+const TRIES: u32 = 20;
+/// How often a running session with `session.autoSync` is synchronised, unless `session.syncInterval` says otherwise.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a session's relay is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relay {
+    /// Our own executable.
+    program: Arg,
+    /// The usual one, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remote: Option<String>,
+    /// Whether others are listened to as well.
+    #[serde(default)]
+    both_ways: bool,
+}
+
+/// Has each step of the session sent from now on, if that is asked for here or by `session.autoSync`.
+///
+/// # Errors
+/// A remote that doesn't exist.
+pub fn arrange(ws: &Workspace, id: &SessionId, program: OsString, push: Option<Option<&str>>) -> Result<()> {
+    let both_ways = ws.repo.config_bool("session.autoSync") == Some(true);
+    if push.is_none() && !both_ways {
+        return Ok(());
+    }
+    let remote = push.flatten();
+    chosen(ws, remote)?;
+    let run_dir = ws.run_dir(id);
+    run_dir.make()?;
+    run_dir.write_relay(&Relay {
+        program: program.into(),
+        remote: remote.map(str::to_owned),
+        both_ways,
+    })?;
+    nudge(ws, id);
+    Ok(())
+}
+
+/// Starts the session's relay after a step, if it has one; one that is at work already sees the step by itself.
+pub fn nudge(ws: &Workspace, id: &SessionId) {
+    let run_dir = ws.run_dir(id);
+    let Ok(Some(relay)) = run_dir.relay() else { return };
+    // What can't be sent now is sent after the next step, or by a sync; the step itself is recorded.
+    let _ = detach(Detach {
+        argv: vec![
+            relay.program.as_os_str().to_owned(),
+            RELAY.into(),
+            id.as_str().into(),
+            ws.repo.common_dir().as_os_str().to_owned(),
+        ],
+        cwd: ws.repo.common_dir().to_owned(),
+        env: supervisor_environment(),
+        log: Some(run_dir.path().join("relay.log")),
+        keep: Vec::new(),
+    });
+}
+
+/// Sends what the remote lacks, again and again until it has it.
+///
+/// # Errors
+/// What kept it from the last try.
+pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
+    let run_dir = ws.run_dir(id);
+    loop {
+        let Some(lease) = Lease::acquire(&run_dir.path().join("relay.lock"), Duration::ZERO)? else {
+            return Ok(());
+        };
+        let Some(relay) = run_dir.relay()? else {
+            return Ok(());
+        };
+        let sent = send(ws, id, &relay);
+        let sent = sent.and_then(|()| attend(ws, id, &relay, &run_dir));
+        drop(lease);
+        sent?;
+        // What was recorded while the lock was held was left to us.
+        if is_level(ws, id, &relay)? {
+            return Ok(());
+        }
+    }
+}
+
+fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<()> {
+    let mut pause = PAUSE;
+    let mut tries = 1;
+    while !is_level(ws, id, relay)? {
+        // A log that went on elsewhere is followed, or merged, before ours is sent.
+        match sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)) {
+            Ok(_) if is_level(ws, id, relay)? => return Ok(()),
+            Err(error) if tries == TRIES => return Err(error),
+            Ok(_) if tries == TRIES => return Ok(()),
+            Ok(_) | Err(_) => {}
+        }
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2).min(LONGEST);
+        tries += 1;
+    }
+    Ok(())
+}
+
+/// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.
+fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -> Result<()> {
+    let interval = ws
+        .repo
+        .config("session.syncInterval")
+        .and_then(|text| duration::parse(&text).ok())
+        .unwrap_or(INTERVAL);
+    while run_dir.is_supervised()? {
+        let is_over = wait_free(&run_dir.supervisor_lock(), Some(interval))?;
+        if !is_over && (relay.both_ways || !is_level(ws, id, relay)?) {
+            // A remote that is down is asked again next time.
+            let _ = sync(ws, relay.remote.as_deref(), std::slice::from_ref(id));
+        }
+    }
+    send(ws, id, relay)
+}
+
+/// Whether the remote was seen with what is recorded here.
+fn is_level(ws: &Workspace, id: &SessionId, relay: &Relay) -> Result<bool> {
+    let session = load(ws, id)?;
+    let remote = match home(ws, &session.event.summary) {
+        Ok(Some(home)) if relay.remote.is_none() => home,
+        Ok(_) | Err(Error::NoHome { .. }) => chosen(ws, relay.remote.as_deref())?,
+        Err(error) => return Err(error),
+    };
+    let seen = ws.store().load_tracking(remote.name(), id)?;
+    Ok(seen.is_some_and(|seen| seen.tip == session.tip) || !ws.owns(&session.event.summary))
+}

@@ -1,0 +1,268 @@
+//! What clones ask of each other: a request is put into the session's inbox at its home, and its owner answers in the
+//! log. Either side may be offline; what could not be sent waits here for the next `sync`.
+
+use std::time::{Duration, Instant};
+
+use super::error::{Error, Result};
+use super::fence::refused;
+use super::fetch::follow;
+use super::record::{load, record};
+use super::remotes::home;
+use super::stop::{Stop, suspend, terminate};
+use super::tracking::{What, names};
+use super::workspace::{Workspace, host, random_word};
+use crate::git::refs::Outcome;
+use crate::git::remote::{Lease, Pushed, Remote, Update, Wanted};
+use crate::session::event::FORMAT;
+use crate::session::{Ask, Event, Kind, Request, SessionId};
+use crate::store::inbox::{Entry, Inbox};
+use crate::store::{Session, names as refnames};
+
+/// How often home is asked for an answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a nonce is, in characters.
+const NONCE: usize = 26;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    pub ask: Ask,
+    pub reason: Option<String>,
+    pub note: Option<String>,
+}
+
+/// A request that was made.
+#[derive(Debug)]
+pub struct Asked {
+    pub nonce: String,
+    /// The owner's host.
+    pub host: String,
+    /// Why it waits here instead of at home, if it does.
+    pub waits: Option<String>,
+}
+
+/// An answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub id: SessionId,
+    pub nonce: String,
+    pub ask: Ask,
+    /// Who asked.
+    pub host: String,
+    /// Why it was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// Asks the owner of a session for something.
+///
+/// # Errors
+/// Sessions without a home, where nobody would find the request, and ended ones.
+pub fn ask(ws: &mut Workspace, id: &SessionId, what: &Wish) -> Result<Asked> {
+    ws.prepare()?;
+    let ws = &*ws;
+    let session = load(ws, id)?;
+    let summary = &session.event.summary;
+    let Some(remote) = home(ws, summary)? else {
+        return Err(Error::OwnedElsewhere {
+            id: id.clone(),
+            host: summary.host.clone(),
+        });
+    };
+    super::record::check(&session, what.ask.kind())?;
+    let signed = ws.sign()?;
+    let request = Request {
+        format: FORMAT,
+        id: id.clone(),
+        ask: what.ask,
+        epoch: summary.epoch,
+        seq: session.event.seq,
+        owner: ws.clone_id().unwrap_or_default().to_owned(),
+        host: host(),
+        nonce: random_word(NONCE)?,
+        reason: what.reason.clone(),
+        note: what.note.clone(),
+        at: signed.stamp.at,
+        by: signed.stamp.by,
+    };
+    let (entry, outcome) = ws
+        .store()
+        .ask(&session, &request, [&signed.author, &signed.signature])?;
+    if let Outcome::Moved(_) = outcome {
+        return Err(Error::Busy(id.clone()));
+    }
+    let waits = hand_in(ws, &remote, &entry).err().map(|error| error.to_string());
+    Ok(Asked {
+        nonce: request.nonce,
+        host: summary.host.clone(),
+        waits,
+    })
+}
+
+/// Puts an entry of the inbox here into the one at home; here it is removed then.
+pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()> {
+    let id = match &entry.inbox {
+        Inbox::Request { request, .. } => &request.id,
+        Inbox::Superseded(session) => session.id(),
+    };
+    let update = Update {
+        name: entry.name.clone(),
+        new: Some(entry.tip),
+        lease: Lease::FastForward,
+    };
+    match remote.push(&[update])?.into_iter().next() {
+        Some((_, Pushed::Done | Pushed::UpToDate)) => {
+            ws.store().clear(entry)?;
+            Ok(())
+        }
+        Some((_, Pushed::Refused(why))) => Err(refused(id, remote, why)),
+        Some((_, Pushed::Moved)) | None => Err(refused(id, remote, format!("'{}' is taken", entry.name))),
+    }
+}
+
+/// Sends what waits here for the owners of other clones' sessions.
+pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>) -> Result<()> {
+    for entry in ws.store().inbox(None)?.entries {
+        let (id, is_request) = match &entry.inbox {
+            Inbox::Request { request, .. } => (request.id.clone(), true),
+            Inbox::Superseded(session) => (session.id().clone(), false),
+        };
+        let Some(session) = ws.store().load(&id)? else {
+            continue;
+        };
+        let summary = &session.event.summary;
+        if !ws.owns(summary) && super::remotes::is_home(ws, summary, remote) {
+            // One that isn't taken is no reason to keep the others.
+            let sent = hand_in(ws, remote, &entry);
+            if is_request && let Err(Error::Git(error)) = sent {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the owner has answered.
+///
+/// # Errors
+/// No answer within `limit`, where one is given.
+pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duration>) -> Result<Answer> {
+    let begun = Instant::now();
+    loop {
+        let session = load(ws, id)?;
+        let Some(remote) = home(ws, &session.event.summary)? else {
+            return Err(Error::NotFound(id.to_string()));
+        };
+        follow(
+            ws,
+            &remote,
+            &names(&remote, std::slice::from_ref(id), What::Logs)?,
+            false,
+        )?;
+        if let Some(answer) = answered(ws, &load(ws, id)?, &asked.nonce)? {
+            return Ok(answer);
+        }
+        if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+            return Err(Error::NoAnswer {
+                id: id.clone(),
+                host: asked.host.clone(),
+            });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The answer that a log has to a request.
+fn answered(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Answer>> {
+    let history = ws.store().history(session)?;
+    let is_it = |event: &Event| event.request.as_deref() == Some(nonce);
+    let found = history.into_iter().rev().map(|(_, event)| event).find(is_it);
+    Ok(found.map(|event| Answer {
+        id: session.id().clone(),
+        nonce: nonce.to_owned(),
+        ask: Ask::Note,
+        host: event.summary.host.clone(),
+        refused: event
+            .note
+            .as_deref()
+            .and_then(|note| note.strip_prefix(REFUSED))
+            .map(str::to_owned),
+    }))
+}
+
+/// How an answer begins that is a refusal.
+const REFUSED: &str = "refused: ";
+
+/// Brings what others put into the inboxes of sessions that this clone owns.
+pub fn bring(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    inbox: &[(SessionId, String, gix::ObjectId)],
+) -> Result<Vec<Entry>> {
+    let mut wanted = Vec::new();
+    for (id, nonce, _) in inbox {
+        let Some(session) = ws.store().load(id)? else {
+            continue;
+        };
+        let summary = &session.event.summary;
+        if ws.owns(summary) && super::remotes::is_home(ws, summary, remote) {
+            let name = refnames::inbox(id, nonce);
+            wanted.push(Wanted {
+                from: name.clone(),
+                to: name,
+            });
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    remote.fetch(&wanted)?;
+    let mut entries = ws.store().inbox(None)?.entries;
+    entries.retain(|entry| wanted.iter().any(|wanted| wanted.to == entry.name));
+    Ok(entries)
+}
+
+/// Carries out a request, or refuses it, and answers in the log; one that was answered before isn't again.
+pub fn answer(ws: &mut Workspace, request: &Request) -> Result<Option<Answer>> {
+    let session = load(ws, &request.id)?;
+    if answered(ws, &session, &request.nonce)?.is_some() {
+        return Ok(None);
+    }
+    let done = match request.is_outdated(&session.event.summary) {
+        true => Err("ownership was taken after it was made".to_owned()),
+        false => carry_out(ws, request).map_err(|error| error.to_string()),
+    };
+    let text = match &done {
+        Ok(()) => format!("done: {}", request.ask),
+        Err(why) => format!("{REFUSED}{why}"),
+    };
+    record(ws, &request.id, Kind::Answer, |event| {
+        event.request = Some(request.nonce.clone());
+        event.note = Some(text.clone());
+    })?;
+    Ok(Some(Answer {
+        id: request.id.clone(),
+        nonce: request.nonce.clone(),
+        ask: request.ask,
+        host: request.host.clone(),
+        refused: done.err(),
+    }))
+}
+
+fn carry_out(ws: &mut Workspace, request: &Request) -> Result<()> {
+    let reason = request.reason.clone();
+    let stop = Stop {
+        reason: reason.or_else(|| Some(format!("asked for by {} on '{}'", request.by, request.host))),
+        ..Stop::default()
+    };
+    match request.ask {
+        Ask::Terminate => terminate(ws, &request.id, &stop)?,
+        Ask::Suspend => suspend(ws, &request.id, &stop)?,
+        Ask::Note => {
+            let text = request.note.clone().unwrap_or_default();
+            record(ws, &request.id, Kind::Note, |event| {
+                event.note = Some(text.clone())
+            })?
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! `sync`: fetch, answer what is asked, merge what went different ways, push.
+
+use super::error::{Error, Result};
+use super::fetch::{self, Fate, follow};
+use super::push::{self, send};
+use super::record::{TRIES, load};
+use super::remotes::{chosen, is_home};
+use super::requests::{self, Answer};
+use super::tracking::{What, names};
+use super::workspace::Workspace;
+use crate::git::refs::Expected;
+use crate::git::remote::{Lease, Remote, Update};
+use crate::session::SessionId;
+use crate::session::merge::Relation;
+use crate::store::inbox::{Entry, Inbox};
+use crate::store::{Append, Session};
+
+/// What was done.
+#[derive(Debug)]
+pub struct Report {
+    pub fetched: fetch::Report,
+    pub answered: Vec<Answer>,
+    pub merged: Vec<SessionId>,
+    pub sent: push::Report,
+}
+
+/// Brings this clone and a remote to the same logs.
+///
+/// # Errors
+/// A remote that can't be talked to.
+pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Result<Report> {
+    ws.prepare()?;
+    let (mut fetched, entries) = {
+        let ws = &*ws;
+        let remote = chosen(ws, remote)?;
+        let names = names(&remote, ids, What::Inbox)?;
+        let fetched = follow(ws, &remote, &names, false)?;
+        (fetched, requests::bring(ws, &remote, &names.inbox)?)
+    };
+    let mut merged = Vec::new();
+    for line in &mut fetched.lines {
+        if line.fate == Fate::Diverged && merge_if_ours(ws, remote, &line.id)? {
+            merged.push(line.id.clone());
+            line.fate = Fate::Merged;
+        }
+    }
+    let mut answered = Vec::new();
+    for entry in &entries {
+        match &entry.inbox {
+            Inbox::Request { request, .. } => answered.extend(requests::answer(ws, request)?),
+            Inbox::Superseded(session) => {
+                if merge_superseded(ws, session)? {
+                    merged.push(session.id().clone());
+                }
+            }
+        }
+    }
+    let ws = &*ws;
+    let remote = chosen(ws, remote)?;
+    let sessions = match ids {
+        [] => ws.store().list()?.sessions,
+        ids => ids
+            .iter()
+            .filter_map(|id| ws.store().load(id).transpose())
+            .collect::<std::result::Result<_, _>>()?,
+    };
+    let sent = send(ws, &remote, sessions, false)?;
+    requests::send_waiting(ws, &remote)?;
+    clear(ws, &remote, &entries)?;
+    Ok(Report {
+        fetched,
+        answered,
+        merged,
+        sent,
+    })
+}
+
+fn merge_if_ours(ws: &Workspace, remote: Option<&str>, id: &SessionId) -> Result<bool> {
+    let remote = chosen(ws, remote)?;
+    let Some(theirs) = ws.store().load_tracking(remote.name(), id)? else {
+        return Ok(false);
+    };
+    let ours = load(ws, id)?;
+    let mine = match is_home(ws, &theirs.event.summary, &remote) {
+        true => ws.owns(&theirs.event.summary),
+        false => ws.owns(&ours.event.summary),
+    };
+    if !mine {
+        return Ok(false);
+    }
+    merge_home(ws, &theirs)?;
+    Ok(true)
+}
+
+/// Brings the log here together with home's, whose side is the mainline.
+pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
+    let id = theirs.id();
+    for _ in 0..TRIES {
+        let ours = load(ws, id)?;
+        let moved = match ws.store().relation(&ours, theirs)? {
+            Relation::Same | Relation::Ahead => return Ok(ours),
+            Relation::Behind => {
+                let moves = [(theirs.clone(), Expected::At(ours.tip))];
+                ws.store().advance_all(&moves).into_iter().next().transpose()?
+            }
+            Relation::Diverged => {
+                let merged = ws.store().merge(theirs, &ours)?;
+                Some(ws.store().advance(&merged, Expected::At(ours.tip))?)
+            }
+        };
+        if let Some(Append::Done(session)) = moved {
+            return Ok(*session);
+        }
+    }
+    Err(Error::Busy(id.clone()))
+}
+
+/// Merges what a former owner had recorded beside home's log; false if it is merged already.
+fn merge_superseded(ws: &Workspace, other: &Session) -> Result<bool> {
+    let id = other.id();
+    for _ in 0..TRIES {
+        let ours = load(ws, id)?;
+        if ws.store().contains(&ours, other)? {
+            return Ok(false);
+        }
+        let merged = ws.store().merge(&ours, other)?;
+        if let Append::Done(_) = ws.store().advance(&merged, Expected::At(ours.tip))? {
+            return Ok(true);
+        }
+    }
+    Err(Error::Busy(id.clone()))
+}
+
+/// Removes from inboxes, there and here, what home's log has the answer to by now.
+fn clear(ws: &Workspace, remote: &Remote<'_>, entries: &[Entry]) -> Result<()> {
+    let mut done = Vec::new();
+    for entry in entries {
+        let id = match &entry.inbox {
+            Inbox::Request { request, .. } => &request.id,
+            Inbox::Superseded(session) => session.id(),
+        };
+        let (ours, theirs) = (ws.store().load(id)?, ws.store().load_tracking(remote.name(), id)?);
+        // Until our answer is at home, the request has to stay there.
+        if ours.map(|ours| ours.tip) == theirs.map(|theirs| theirs.tip) {
+            done.push(entry);
+        }
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    let updates: Vec<Update> = done
+        .iter()
+        .map(|entry| Update {
+            name: entry.name.clone(),
+            new: None,
+            lease: Lease::At(entry.tip),
+        })
+        .collect();
+    remote.push(&updates)?;
+    for entry in done {
+        ws.store().clear(entry)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What a remote has, and what of it is a session of ours: fetched, checked, kept under `refs/session-remotes/`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+
+use super::error::Result;
+use super::workspace::Workspace;
+use crate::git::refs::Target;
+use crate::git::remote::{Fetched, Remote, Wanted};
+use crate::session::SessionId;
+use crate::store::{Session, names};
+
+/// A remote's references that are about sessions.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Logs, by id.
+    pub logs: BTreeMap<SessionId, ObjectId>,
+    /// Requests and superseded logs: whose, under which nonce, and the commit.
+    pub inbox: Vec<(SessionId, String, ObjectId)>,
+    /// Clones' work: whose session, which clone, and the commit.
+    pub works: Vec<(SessionId, String, ObjectId)>,
+    /// Names that are no session's, which belong to somebody else.
+    pub skipped: Vec<String>,
+}
+
+/// What of a remote is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Logs alone.
+    Logs,
+    /// Requests and superseded logs too.
+    Inbox,
+    /// Everything.
+    Work,
+}
+
+/// Asks a remote for its names; of these sessions only, or of all if there are none.
+pub fn names(remote: &Remote<'_>, ids: &[SessionId], what: What) -> Result<Names> {
+    let mut prefixes = Vec::new();
+    if ids.is_empty() {
+        prefixes.push(names::SESSIONS.to_owned());
+        prefixes.extend((what != What::Logs).then(|| names::INBOXES.to_owned()));
+        prefixes.extend((what == What::Work).then(|| names::WORKS.to_owned()));
+    }
+    for id in ids {
+        prefixes.push(names::log(id));
+        prefixes.extend((what != What::Logs).then(|| names::inboxes(id)));
+        prefixes.extend((what == What::Work).then(|| names::works(id)));
+    }
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let mut found = Names::default();
+    for (name, oid) in remote.names(&prefixes)? {
+        let rest = |prefix: &str| -> Option<(SessionId, String)> {
+            let (id, rest) = name.strip_prefix(prefix)?.split_once('/')?;
+            (!rest.contains('/')).then_some((id.parse().ok()?, rest.to_owned()))
+        };
+        if let Some(id) = name.strip_prefix(names::SESSIONS) {
+            match id.parse::<SessionId>() {
+                // A prefix asks for `a` and for `a-b` alike on some servers.
+                Ok(id) if ids.is_empty() || ids.contains(&id) => {
+                    found.logs.insert(id, oid);
+                }
+                Ok(_) => {}
+                Err(_) => found.skipped.push(name),
+            }
+        } else if let Some((id, nonce)) = rest(names::INBOXES) {
+            found.inbox.push((id, nonce, oid));
+        } else if let Some((id, clone)) = rest(names::WORKS) {
+            found.works.push((id, clone, oid));
+        } else {
+            found.skipped.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// What came of one log that was fetched.
+#[derive(Debug)]
+pub enum Brought {
+    /// It is a session of ours, whole and legal.
+    Session(Box<Session>),
+    /// The remote's log is not what it was when it was last seen.
+    Rewound,
+    /// It is no log that this version can follow; the reason is for people.
+    SetAside(String),
+}
+
+/// Where the remote's logs were when they were last seen.
+pub fn last_seen(ws: &Workspace, remote: &str) -> Result<HashMap<SessionId, ObjectId>> {
+    let prefix = names::trackings(remote);
+    let references = ws.repo.refs().list(&prefix)?;
+    let parse = |reference: crate::git::refs::Reference| {
+        let id = reference
+            .name
+            .strip_prefix(prefix.as_bytes())?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()?;
+        match reference.target {
+            Target::Object(oid) => Some((id, oid)),
+            _ => None,
+        }
+    };
+    Ok(references.into_iter().filter_map(parse).collect())
+}
+
+/// Fetches logs that have changed, checks each, and gives what came of it.
+pub fn bring(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    changed: &[(SessionId, ObjectId)],
+    seen: &HashMap<SessionId, ObjectId>,
+) -> Result<Vec<(SessionId, Brought)>> {
+    let wanted: Vec<Wanted> = changed
+        .iter()
+        .filter(|(id, oid)| seen.get(id) != Some(oid))
+        .map(|(id, _)| Wanted {
+            from: names::log(id),
+            to: names::tracking(remote.name(), id),
+        })
+        .collect();
+    let fetched: HashMap<String, Fetched> = match wanted.is_empty() {
+        true => HashMap::new(),
+        false => remote.fetch(&wanted)?.into_iter().collect(),
+    };
+    // What came may be newer than what was asked for.
+    let now = last_seen(ws, remote.name())?;
+    let mut brought = Vec::with_capacity(changed.len());
+    for (id, oid) in changed {
+        let came = match fetched.get(&names::log(id)) {
+            Some(Fetched::Rewound) => Brought::Rewound,
+            Some(Fetched::Refused(why)) => Brought::SetAside(why.clone()),
+            Some(Fetched::Done) | None => check(ws, id, *now.get(id).unwrap_or(oid), seen.get(id).copied()),
+        };
+        brought.push((id.clone(), came));
+    }
+    Ok(brought)
+}
+
+///
+/// What was checked when it was seen before is not looked at again.
+fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, seen: Option<ObjectId>) -> Brought {
+    let known = seen.and_then(|seen| ws.store().at(id, seen).ok());
+    let checked = ws.store().at(id, tip).and_then(|session| {
+        ws.store().check(&session, known.as_ref())?;
+        Ok(session)
+    });
+    match checked {
+        Ok(session) => Brought::Session(Box::new(session)),
+        Err(error) => Brought::SetAside(error.to_string()),
+    }
+}

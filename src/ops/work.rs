@@ -1,0 +1,89 @@
+//! A session's work on its way between clones: sent with its log, brought when it is needed.
+
+use gix::ObjectId;
+
+use super::error::{Error, Result};
+use super::workspace::Workspace;
+use crate::git::objects;
+use crate::git::refs::Target;
+use crate::git::remote::{Fetched, Remote, Wanted};
+use crate::session::{SessionId, Summary};
+use crate::store::names;
+
+/// Whether the work that the log names can be put back from what is here.
+pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
+    let wanted = summary.work.or(summary.head).or(summary.base);
+    wanted.is_none_or(|oid| objects::exists(&ws.repo, oid))
+}
+
+/// Fetches the work that the log names, if it is not here.
+///
+/// # Errors
+/// Work, or a base, that the remote doesn't have either: [`Error::NoWork`] says what is missing.
+pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<()> {
+    if is_here(ws, summary) {
+        return Ok(());
+    }
+    let prefix = names::works(&summary.id);
+    let there: Vec<(SessionId, String, ObjectId)> = remote
+        .names(&[prefix.as_str()])?
+        .into_iter()
+        .filter_map(|(name, oid)| {
+            let clone = name.strip_prefix(&prefix)?.to_owned();
+            Some((summary.id.clone(), clone, oid))
+        })
+        .collect();
+    bring_all(ws, remote, &there)?;
+    if is_here(ws, summary) {
+        return Ok(());
+    }
+    // A session that never ran has a base and no work; the remote may have it on some branch.
+    if let (None, Some(base)) = (summary.work, summary.head.or(summary.base))
+        && remote.fetch_objects(&[base.to_string()]).is_ok()
+        && is_here(ws, summary)
+    {
+        return Ok(());
+    }
+    let what = match summary.work {
+        Some(work) => format!("its work {work}"),
+        None => format!(
+            "its base {}",
+            summary.base.map(|oid| oid.to_string()).unwrap_or_default()
+        ),
+    };
+    Err(Error::NoWork {
+        id: summary.id.clone(),
+        remote: remote.name().to_owned(),
+        what,
+    })
+}
+
+/// Fetches clones' work references that are not here, each under its own name.
+pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, String, ObjectId)]) -> Result<()> {
+    let own = ws.clone_id().unwrap_or_default();
+    let mut wanted = Vec::new();
+    for (id, clone, oid) in there {
+        let name = names::work(id, clone);
+        let here = ws.repo.refs().get(&name)?;
+        // Ours has one writer, which is us; it comes only where it was lost.
+        let is_wanted = match clone == own {
+            true => here.is_none(),
+            false => here != Some(Target::Object(*oid)),
+        };
+        if is_wanted {
+            wanted.push(Wanted {
+                from: name.clone(),
+                to: name,
+            });
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for (name, fetched) in remote.fetch(&wanted)? {
+        if let Fetched::Refused(why) = fetched {
+            return Err(crate::git::Error::Malformed(format!("'{name}': {why}")).into());
+        }
+    }
+    Ok(())
+}

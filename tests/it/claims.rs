@@ -1,0 +1,199 @@
+//! Who owns a session: claims, of which one wins, and what becomes of an owner that is none any more.
+
+use crate::on_every_format;
+use crate::sandbox::{Format, Team};
+
+/// A pending session of the first clone, which all others have fetched.
+fn known_to_all(team: &Team, id: &str, command: &str) {
+    team[0]
+        .session_command(&format!("new --id {id} -- sh -c"))
+        .args([command])
+        .run()
+        .ok();
+    team[0].session("push").ok();
+    for other in &team.all()[1..] {
+        other.session("fetch").ok();
+    }
+}
+
+on_every_format! {
+    fn a_claim_makes_another_clone_the_owner(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        known_to_all(&team, "mine", "true");
+        team[1].session("claim mine").ok().says("owned by this clone");
+        assert_eq!(team[1].events("mine"), ["create", "home", "claim"]);
+        assert_eq!(team[1].trailer("mine", "Epoch"), "2");
+        assert_eq!(team.tip_at_home("mine"), team[1].tip("mine"));
+        // The first owner learns of it before anything runs.
+        team[0].session("start mine").fails(1).says("claimed by another clone");
+        assert_eq!(team[0].tip("mine"), team[1].tip("mine"));
+        team[0].session("note mine -m late").ok().says("asked");
+    }
+
+    fn of_many_clones_that_claim_at_once_one_wins(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 6);
+        known_to_all(&team, "race", "true");
+        let running: Vec<_> = team.all()[1..]
+            .iter()
+            .map(|clone| clone.session_command("claim race").spawn())
+            .collect();
+        let ends: Vec<_> = running.into_iter().map(|claim| claim.end()).collect();
+        let won = ends.iter().filter(|end| end.code == 0).count();
+        let told: Vec<String> = ends.iter().map(ToString::to_string).collect();
+        assert_eq!(won, 1, "{told:#?}");
+        for lost in ends.iter().filter(|end| end.code != 0) {
+            lost.fails(1).says("claimed by another clone");
+        }
+        // What was lost leaves nothing behind: the next push and fetch of each are clean, and all see one tip.
+        for clone in team.all() {
+            clone.session("push").ok();
+            clone.session("fetch").ok();
+            assert_eq!(clone.tip("race"), team.tip_at_home("race"));
+        }
+        let work = team.at_home("for-each-ref refs/session-work refs/session-inbox");
+        assert_eq!(work, "");
+    }
+
+    fn a_running_session_is_taken_by_force_only_and_its_old_owner_is_fenced(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.fifo("up");
+        let script = "echo half > half.txt; echo up > \"$FIFOS/up\"; exec sleep 1000";
+        a.session_command("run -d --id stolen -- sh -c").args([script]).run().ok();
+        a.hear("up");
+        a.session("checkpoint stolen").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim stolen").fails(1).says("running on").says("--force");
+        b.session("claim --force stolen").ok();
+        assert_eq!(b.state("stolen"), "suspended");
+        assert_eq!(b.trailer("stolen", "Reason"), "unobserved");
+        b.session("show stolen").ok().prints("not confirmed stopped");
+
+        // The old owner goes on working until it learns of it; what it did then is not lost.
+        std::fs::write(a.worktree("stolen").join("later.txt"), "later\n").unwrap();
+        a.session("note stolen -m 'still at it'").ok();
+        a.session("fetch").ok().says("taken over");
+        assert_eq!(a.tip("stolen"), b.tip("stolen"));
+        assert!(!a.git("for-each-ref refs/session-work/stolen").is_empty());
+        let inbox = team.at_home("for-each-ref --format=%(refname) refs/session-inbox/stolen");
+        assert_eq!(inbox.lines().count(), 1, "{inbox}");
+
+        // The new owner merges it: nothing that was recorded is unreachable.
+        b.session("sync").ok().says("stolen: merged");
+        let all = team.at_home("log --format=%s refs/sessions/stolen");
+        assert!(all.contains("note while running"), "{all}");
+        assert!(all.contains("running -> suspended"), "{all}");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox/stolen"), "");
+        a.session("fetch").ok();
+        assert_eq!(a.tip("stolen"), b.tip("stolen"));
+        let kept = team.at_home("for-each-ref --format=%(refname) refs/session-work/stolen");
+        assert_eq!(kept.lines().count(), 2, "{kept}");
+    }
+
+    fn what_is_asked_of_the_owner_is_done_and_answered(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let held = a.hold("");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let id = &held.id;
+        b.session(&format!("note {id} -m 'from afar'")).ok().says("asked");
+        b.session(&format!("terminate {id} --reason 'no longer needed'")).ok().says("asked");
+        assert_eq!(a.state(id), "running");
+        a.session("sync").ok();
+        assert_eq!(a.state(id), "terminated");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox"), "");
+        b.session("fetch").ok();
+        assert_eq!(b.state(id), "terminated");
+        let log = b.session(&format!("log --json {id}")).ok().json();
+        let events = log["events"].as_array().unwrap();
+        let answers: Vec<_> = events.iter().filter(|event| event["event"] == "answer").collect();
+        assert_eq!(answers.len(), 2);
+        assert!(events.iter().any(|event| event["note"] == "from afar"));
+        assert!(events.iter().any(|event| event["reason"] == "no longer needed"));
+        // Doing it again finds nothing to do.
+        let before = a.tip(id);
+        a.session("sync").ok();
+        assert_eq!(a.tip(id), before);
+        b.session(&format!("terminate {id}")).fails(1).says("terminated");
+    }
+
+    fn a_request_of_an_earlier_epoch_is_refused(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        known_to_all(&team, "late", "true");
+        team[1].session("note late -m 'meant for the first'").ok().says("asked");
+        team[2].session("claim late").ok();
+        team[2].session("sync").ok();
+        let log = team[2].session("log --json late").ok().json();
+        let last = log["events"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["event"], "answer");
+        assert!(last["note"].as_str().unwrap().starts_with("refused"), "{last}");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox"), "");
+    }
+
+    fn an_owner_that_has_a_home_asks_it_before_it_starts(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        known_to_all(&team, "asks", "true");
+        let away = team.home().with_extension("away");
+        std::fs::rename(team.home(), &away).unwrap();
+        let before = a.tip("asks");
+        a.session("start asks").fails(128).says("--offline");
+        assert_eq!(a.tip("asks"), before);
+        a.session("start --offline asks").ok();
+        a.session("wait asks").ok();
+        assert!(a.story("asks", "Claim").contains(&"offline".to_owned()));
+        std::fs::rename(&away, team.home()).unwrap();
+        a.session("push").ok();
+        assert_eq!(team.tip_at_home("asks"), a.tip("asks"));
+    }
+
+    fn logs_that_went_on_in_two_places_end_as_one(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        known_to_all(&team, "two", "true");
+        // Both believe to be the owner: one took it without asking home.
+        team[1].session("claim --offline two").ok().says("unconfirmed");
+        team[1].session("note two -m there").ok();
+        team[0].session("note two -m here").ok();
+        team[0].session("sync").ok();
+        team[1].session("sync").ok();
+        team[0].session("sync").ok();
+        for clone in team.all() {
+            clone.session("sync").ok();
+            clone.session("fetch").ok();
+        }
+        for clone in team.all() {
+            assert_eq!(clone.tip("two"), team.tip_at_home("two"));
+            assert_eq!(clone.trailer("two", "Owner"), team[0].trailer("two", "Owner"));
+        }
+        let all = team.at_home("log --format=%(trailers:key=Session-Note,valueonly,separator=) refs/sessions/two");
+        assert!(all.contains("here") && all.contains("there"), "{all}");
+    }
+}
+
+#[test]
+fn clones_of_every_format_share_one_home() {
+    let mixed = |refs| Format {
+        refs,
+        ..Format::PLAIN
+    };
+    let formats = [
+        mixed(crate::sandbox::Refs::Files),
+        mixed(crate::sandbox::Refs::Reftable),
+    ];
+    if !formats[1].is_there() {
+        return;
+    }
+    for home in formats {
+        let team = Team::of(home, &formats);
+        known_to_all(&team, "mixed", "echo done > done.txt");
+        team[1].session("start mixed").ok();
+        team[1].session("wait mixed").ok();
+        team[1].session("push").ok();
+        team[0].session("fetch").ok();
+        assert_eq!(team[0].tip("mixed"), team[1].tip("mixed"));
+        team[0].session("fetch --work").ok();
+        team[0].session("diff mixed").ok().prints("done.txt");
+    }
+}

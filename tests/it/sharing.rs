@@ -1,0 +1,91 @@
+//! Sessions on their way between clones: pushed, fetched, seen and followed elsewhere.
+
+use crate::on_every_format;
+use crate::sandbox::Team;
+
+on_every_format! {
+    fn a_session_that_is_pushed_is_seen_where_it_is_fetched(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let id = team[0].new_session("--id seen --title 'Seen by all' -- true");
+        let pushed = team[0].session("push");
+        pushed.ok().says("seen: sent");
+        assert_eq!(team[0].events(&id), ["create", "home"]);
+        assert_eq!(team.tip_at_home(&id), team[0].tip(&id));
+
+        team[1].session("fetch").ok().says("seen: new");
+        assert_eq!(team[1].tip(&id), team[0].tip(&id));
+        let seen = team[1].show(&id);
+        assert_eq!(seen["title"], "Seen by all");
+        assert_eq!(seen["here"], false);
+        assert_eq!(team[0].show(&id)["here"], true);
+        team[0].session("push").ok().says("1 session is up to date");
+        team[1].session("fetch").ok().says("1 session is up to date");
+    }
+
+    fn steps_that_follow_are_followed(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let id = team[0].new_session("--id goes-on -- true");
+        team[0].session("push").ok();
+        team[1].session("fetch").ok();
+        team[0].session(&format!("note {id} -m first")).ok();
+        team[0].session(&format!("note {id} -m second")).ok();
+        team[0].session("push").ok().says("goes-on: sent");
+        team[1].session("fetch").ok().says("goes-on: updated");
+        assert_eq!(team[1].events(&id), ["create", "home", "note", "note"]);
+        let tracking = format!("rev-parse refs/session-remotes/origin/{id}");
+        assert_eq!(team[1].git(&tracking), team[0].tip(&id));
+        assert_eq!(team[0].git(&tracking), team[0].tip(&id));
+    }
+
+    fn a_suspended_session_goes_on_elsewhere_with_all_its_work(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.fifo("up");
+        b.fifo("up");
+        let script = "echo \"$GIT_SESSION_RESUMED\" >> \"$GIT_SESSION_STATE_DIR/lives\"; echo up > \"$FIFOS/up\"; exec sleep 1000";
+        a.session_command("run -d --id moves -- sh -c").args([script]).run().ok();
+        a.hear("up");
+        let tree = a.worktree("moves");
+        a.commit_file(&tree, "made.txt", "made\n");
+        std::fs::write(tree.join("code.txt"), "staged\n").unwrap();
+        a.git_in(&tree, "add code.txt");
+        std::fs::write(tree.join("code.txt"), "staged and changed\n").unwrap();
+        std::fs::write(tree.join("new file"), "untracked\n").unwrap();
+        a.session("suspend moves").ok();
+        a.session("push").ok().says("work: sent");
+
+        b.session("fetch").ok();
+        b.session("resume moves").ok();
+        b.hear("up");
+        let other = b.worktree("moves");
+        assert_eq!(b.git_in(&other, "rev-parse HEAD"), a.git_in(&tree, "rev-parse HEAD"));
+        assert_eq!(b.git_in(&other, "status --porcelain"), a.git_in(&tree, "status --porcelain"));
+        assert_eq!(b.git_in(&other, "symbolic-ref HEAD"), "refs/heads/session/moves");
+        assert_eq!(std::fs::read_to_string(other.join("code.txt")).unwrap(), "staged and changed\n");
+        assert_eq!(b.git_in(&other, "show :code.txt"), "staged");
+        assert_eq!(std::fs::read_to_string(other.join("new file")).unwrap(), "untracked\n");
+        assert_eq!(std::fs::read_to_string(b.run_dir("moves").join("state/lives")).unwrap(), "\n1\n");
+        assert_eq!(b.show("moves")["here"], true);
+        assert_eq!(b.show("moves")["epoch"], 2);
+        assert_eq!(team.tip_at_home("moves"), b.tip("moves"));
+
+        // And back.
+        b.commit_file(&other, "made there.txt", "made there\n");
+        std::fs::write(other.join("new file"), "changed there\n").unwrap();
+        b.session("suspend moves").ok();
+        b.session("push").ok();
+        a.session("fetch").ok().says("taken over");
+        std::fs::write(tree.join("kept.ignored"), "mine\n").unwrap();
+        a.session("resume moves").ok();
+        a.hear("up");
+        assert_eq!(a.git_in(&tree, "rev-parse HEAD"), b.git_in(&other, "rev-parse HEAD"));
+        assert_eq!(a.git_in(&tree, "symbolic-ref HEAD"), "refs/heads/session/moves");
+        assert_eq!(std::fs::read_to_string(tree.join("new file")).unwrap(), "changed there\n");
+        assert_eq!(std::fs::read_to_string(tree.join("kept.ignored")).unwrap(), "mine\n");
+        assert_eq!(a.show("moves")["epoch"], 3);
+        a.end("moves");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        assert_eq!(b.state("moves"), "terminated");
+    }
+}
