@@ -199,3 +199,237 @@ pub fn spans(events: &[Event], now: Timestamp) -> Vec<(State, Duration)> {
     }
     spans
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{FORMAT, Stamp, Summary};
+    use super::*;
+
+    fn stamp() -> Stamp {
+        Stamp {
+            at: Timestamp::UNIX_EPOCH,
+            by: "A Tester <tester@example.com>".to_owned(),
+            nonce: "word".to_owned(),
+        }
+    }
+
+    fn created() -> Event {
+        let summary = Summary {
+            id: "one".parse().unwrap(),
+            state: State::Pending,
+            epoch: 1,
+            owner: "here".to_owned(),
+            host: "laptop".to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            branch: None,
+            base: None,
+            head: None,
+            work: None,
+            title: None,
+            worker: None,
+            issue: None,
+            labels: Vec::new(),
+            parent: None,
+            home: None,
+            deadline: None,
+            outcome: None,
+            reason: None,
+            unsaved: Vec::new(),
+            frozen: false,
+            other: Vec::new(),
+        };
+        Event::create(summary, stamp()).unwrap()
+    }
+
+    fn next(before: &Event, kind: Kind) -> Event {
+        before.step(kind, Claim::Forced, stamp()).unwrap()
+    }
+
+    fn claimed(before: &Event, owner: &str, reason: Option<&str>) -> Event {
+        let mut event = next(before, Kind::Claim);
+        event.summary.owner = owner.to_owned();
+        event.summary.epoch += 1;
+        event.summary.reason = reason.map(str::to_owned);
+        event
+    }
+
+    /// A life with every kind of step.
+    fn life() -> Vec<Event> {
+        let mut events = vec![created()];
+        for kind in [
+            Kind::Home,
+            Kind::Start,
+            Kind::Restart,
+            Kind::Checkpoint,
+            Kind::Suspend,
+        ] {
+            events.push(next(events.last().unwrap(), kind));
+        }
+        // The owner's own claim keeps the epoch, another's raises it.
+        events.push(next(events.last().unwrap(), Kind::Claim));
+        events.push(claimed(events.last().unwrap(), "there", None));
+        events.push(next(events.last().unwrap(), Kind::Resume));
+        events.push(claimed(events.last().unwrap(), "elsewhere", Some(UNOBSERVED)));
+        let mut merge = next(events.last().unwrap(), Kind::Merge);
+        merge.seq += 7;
+        merge.summary.epoch += 2;
+        events.push(merge);
+        for kind in [Kind::Answer, Kind::Terminate, Kind::Note] {
+            events.push(next(events.last().unwrap(), kind));
+        }
+        events
+    }
+
+    /// What is said of a life of which one event was changed.
+    fn flaw(kind: Kind, change: impl FnOnce(&mut Event)) -> String {
+        let mut events = life();
+        change(events.iter_mut().find(|event| event.kind == kind).unwrap());
+        validate(&events).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_life_with_every_kind_of_step_is_legal() {
+        assert_eq!(validate(&life()), Ok(()));
+        for length in 1..life().len() {
+            assert_eq!(validate(&life()[..length]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_not_legal_is_told_by_its_first_wrong_event() {
+        assert_eq!(validate(&[]).unwrap_err(), Illegal::Empty);
+        let start = Kind::Start;
+        assert_eq!(flaw(start, |event| event.seq = 4), "event 4 follows event 2");
+        assert_eq!(flaw(start, |event| event.seq = 2), "event 2 follows event 2");
+        assert_eq!(
+            flaw(Kind::Create, |event| event.seq = 2),
+            "event 2 follows event 0"
+        );
+        assert_eq!(
+            flaw(start, |event| event.kind = Kind::Resume),
+            "event 3: cannot resume a session that is pending"
+        );
+        assert_eq!(
+            flaw(start, |event| event.from = Some(State::Suspended)),
+            "event 3 says that the session was suspended, and it was pending"
+        );
+        assert_eq!(
+            flaw(start, |event| event.from = None),
+            "event 3 says that the session was nowhere, and it was pending"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.state = State::Terminated),
+            "event 3 is a start that leads to terminated rather than running"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.epoch = 2),
+            "event 3 has epoch 2 after epoch 1"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.owner = "thief".to_owned()),
+            "event 3 is a start that changes the owner from 'here' to 'thief'"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.id = "two".parse().unwrap()),
+            "event 3 is of another session, 'two'"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.created = Timestamp::MAX),
+            format!(
+                "event 3 says that the session was created at {} rather than 1970-01-01T00:00:00Z",
+                Timestamp::MAX
+            )
+        );
+        let begin = |change: fn(&mut Event)| flaw(Kind::Create, change);
+        assert_eq!(
+            begin(|event| event.kind = Kind::Note),
+            "event 1: cannot note a session that does not exist yet"
+        );
+        assert_eq!(
+            begin(|event| event.summary.epoch = 5),
+            "event 1 has epoch 5 after epoch 0"
+        );
+        assert_eq!(
+            begin(|event| event.summary.state = State::Running),
+            "event 1 is a create that leads to running rather than pending"
+        );
+        assert!(begin(|event| event.from = Some(State::Running)).starts_with("event 1 says"));
+    }
+
+    #[test]
+    fn ownership_is_taken_by_claims_alone_each_with_the_next_epoch() {
+        let suspended = &life()[5];
+        let wrong = |change: fn(&mut Event)| {
+            let mut event = claimed(suspended, "there", None);
+            change(&mut event);
+            follows(suspended, &event)
+        };
+        assert_eq!(wrong(|_| ()), Ok(()));
+        assert!(wrong(|event| event.summary.epoch = 1).is_err());
+        assert!(wrong(|event| event.summary.epoch = 3).is_err());
+        assert!(wrong(|event| event.summary.owner = "here".to_owned()).is_err());
+        // Of a running session only by force, and then it says so.
+        let running = &life()[3];
+        assert!(follows(running, &claimed(running, "there", None)).is_err());
+        assert_eq!(
+            follows(running, &claimed(running, "there", Some(UNOBSERVED))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_merge_may_skip_numbers_and_raise_the_epoch_and_change_nothing_else() {
+        let events = life();
+        let before = &events[9];
+        let wrong = |change: fn(&mut Event)| {
+            let mut event = events[10].clone();
+            change(&mut event);
+            follows(before, &event)
+        };
+        assert_eq!(wrong(|_| ()), Ok(()));
+        assert_eq!(wrong(|event| event.seq = 11), Ok(()));
+        assert!(wrong(|event| event.seq = 10).is_err());
+        assert!(wrong(|event| event.summary.epoch = 1).is_err());
+        assert!(wrong(|event| event.summary.owner = "thief".to_owned()).is_err());
+        assert!(wrong(|event| event.summary.state = State::Running).is_err());
+    }
+
+    #[test]
+    fn numbers_at_their_end_are_no_reason_to_panic() {
+        let mut last = created();
+        last.seq = u64::MAX;
+        last.summary.epoch = u64::MAX;
+        assert!(follows(&last, &claimed_at_the_end(&last)).is_err());
+        assert!(follows(&last, &next(&last, Kind::Note)).is_err());
+    }
+
+    fn claimed_at_the_end(before: &Event) -> Event {
+        let mut event = next(before, Kind::Claim);
+        event.summary.owner = "there".to_owned();
+        event
+    }
+
+    #[test]
+    fn a_newer_formats_rules_are_not_known_and_its_order_is() {
+        let mut events = life();
+        let last = events.len() - 1;
+        events[last].format = FORMAT + 1;
+        events[last].summary.state = State::Running;
+        events[last].summary.owner = "there".to_owned();
+        events[last].seq += 5;
+        assert_eq!(validate(&events), Ok(()));
+        events[last].seq = 1;
+        assert!(validate(&events).is_err());
+    }
+
+    #[test]
+    fn a_very_long_log_is_checked() {
+        let mut events = vec![created()];
+        for _ in 0..100_000 {
+            events.push(next(events.last().unwrap(), Kind::Note));
+        }
+        assert_eq!(validate(&events), Ok(()));
+        events[99_999].seq += 1;
+        assert!(validate(&events).is_err());
+    }
+}
