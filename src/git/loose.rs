@@ -1,18 +1,21 @@
 //! Loose objects, written without compression: an event fits a disk block either way, and a compressor's buffers cost
 //! more time than all the rest.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use gix::zlib::Compression;
+use gix::zlib::{Compression, Inflate, Status};
 
 use super::objects::Object;
 use super::{Error, Result};
 
 /// Content from this size on is compressed after all.
 const LARGE: usize = 16 * 1024;
+/// What is read by ourselves is smaller than this, both as it is stored and as it is, with its header.
+const SMALL: usize = 8 * 1024;
 /// The most that one stored block holds (RFC 1951, 3.2.4).
 const BLOCK: usize = 0xffff;
 
@@ -45,6 +48,33 @@ pub fn write(objects: &Path, path: &Path, object: &Object) -> Result<()> {
     temp.persist(path).map(|_| ()).map_err(|error| io()(error.error))
 }
 
+/// Reads a small object; none if it isn't there, or is anything that gix has to look at.
+pub fn read(path: &Path) -> Option<Object> {
+    let mut file = [0; SMALL];
+    let length = File::open(path).ok()?.read(&mut file).ok()?;
+    let stream = file.get(..length).filter(|_| length < SMALL)?;
+    let mut content = [0; SMALL];
+    // One decompressor serves many objects; making it takes longer than one of them.
+    let length = INFLATE.with_borrow_mut(|inflate| {
+        inflate.reset();
+        match inflate.once(stream, &mut content) {
+            Ok((Status::StreamEnd, _, length)) => Some(length),
+            _ => None,
+        }
+    })?;
+    let content = &content[..length];
+    let (kind, size, header) = gix::objs::decode::loose_header(content).ok()?;
+    let data = content.get(header..)?;
+    (data.len() as u64 == size).then(|| Object {
+        kind,
+        data: data.to_owned(),
+    })
+}
+
+thread_local! {
+    static INFLATE: RefCell<Inflate> = RefCell::default();
+}
+
 /// A zlib stream of stored blocks (RFC 1950 and 1951).
 fn stored(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 16);
@@ -75,7 +105,6 @@ fn adler32(content: &[u8]) -> u32 {
 mod tests {
     use super::*;
     use gix::objs::Kind;
-    use std::io::Read;
 
     #[test]
     fn what_is_written_is_read_back_by_gix() {
@@ -93,6 +122,10 @@ mod tests {
             let mut buffer = Vec::new();
             let found = store.try_find(&id, &mut buffer).unwrap().unwrap();
             assert_eq!(found.data, object.data, "{size}");
+            match read(&store.object_path(&id)) {
+                Some(found) => assert!(found.data == object.data && found.kind == object.kind, "{size}"),
+                None => assert!(size >= SMALL - 20, "{size}"),
+            }
             let mut head = [0; 2];
             fs::File::open(store.object_path(&id))
                 .unwrap()
@@ -100,5 +133,25 @@ mod tests {
                 .unwrap();
             assert_eq!(u16::from_be_bytes(head) % 31, 0);
         }
+    }
+
+    #[test]
+    fn what_is_cut_short_or_damaged_is_left_to_gix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("object");
+        assert!(read(&path).is_none());
+        let whole = stored(b"blob 4\0text");
+        for cut in 0..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert!(read(&path).is_none(), "{cut}");
+        }
+        for wrong in [&b"blob 5\0text"[..], b"blob 3\0text", b"blob text", b""] {
+            fs::write(&path, stored(wrong)).unwrap();
+            assert!(read(&path).is_none(), "{wrong:?}");
+        }
+        let mut changed = whole.clone();
+        changed[15] ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert!(read(&path).is_none());
     }
 }

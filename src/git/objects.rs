@@ -1,12 +1,13 @@
 //! Objects, read and written in process.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gix::ObjectId;
 use gix::actor::Signature;
-use gix::objs::{Kind, WriteTo};
+use gix::objs::{FindExt, Kind, WriteTo};
 
 use super::{Durability, Error, Repo, Result};
 
@@ -89,6 +90,45 @@ pub fn read(repo: &Repo, id: ObjectId) -> Result<Object> {
         kind: object.kind,
         data: object.detach().data,
     })
+}
+
+/// Reads many objects that are likely to be small and loose, on any thread.
+#[derive(Clone)]
+pub struct Reader {
+    loose: gix::odb::loose::Store,
+    all: gix::OdbHandle,
+    /// Whether every object so far was loose.
+    is_loose: Cell<bool>,
+}
+
+impl Reader {
+    /// A reader of its own for one thread.
+    pub fn of(repo: &Repo) -> Reader {
+        Reader {
+            loose: loose_store(repo),
+            all: repo.gix().objects.clone(),
+            is_loose: Cell::new(true),
+        }
+    }
+
+    /// Reads an object.
+    pub fn read(&self, id: ObjectId) -> Result<Object> {
+        // Looking into every pack first, as gix does, costs more than a loose object itself. But where one is packed
+        // the others are, too.
+        if self.is_loose.get() {
+            if let Some(object) = super::loose::read(&self.loose.object_path(&id)) {
+                return Ok(object);
+            }
+            self.is_loose.set(false);
+        }
+        let mut data = Vec::new();
+        let kind = self
+            .all
+            .find(&id, &mut data)
+            .map_err(Error::gix(format!("object {id}")))?
+            .kind;
+        Ok(Object { kind, data })
+    }
 }
 
 /// Whether the object is here.
@@ -193,7 +233,11 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
 
 /// Where an object is when it is loose.
 pub fn loose_path(repo: &Repo, id: ObjectId) -> PathBuf {
-    gix::odb::loose::Store::at(repo.common_dir().join("objects"), repo.object_hash()).object_path(&id)
+    loose_store(repo).object_path(&id)
+}
+
+fn loose_store(repo: &Repo) -> gix::odb::loose::Store {
+    gix::odb::loose::Store::at(repo.common_dir().join("objects"), repo.object_hash())
 }
 
 /// Presses a file or directory to disk.

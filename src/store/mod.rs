@@ -15,7 +15,7 @@ use gix::bstr::{BString, ByteSlice};
 use jiff::Timestamp;
 
 use crate::git::batch::publish;
-use crate::git::objects::{self, Object};
+use crate::git::objects::{self, Object, Reader};
 use crate::git::refs::{Expected, Outcome, Reference, Target};
 use crate::git::{self, Durability, Repo};
 use crate::session::event::FORMAT;
@@ -139,30 +139,23 @@ impl<'r> Store<'r> {
         if references.is_empty() {
             return Ok(listing);
         }
-        let cache = Cache::read(self.repo);
-        let mut cached: Vec<(String, ObjectId)> = Vec::new();
+        let mut tips: Vec<(String, ObjectId)> = Vec::with_capacity(references.len());
         for reference in references {
             let name = reference.name.to_str_lossy().into_owned();
-            let read = match reference.target {
-                Target::Object(tip) if cache.get(&tip).is_some() => {
-                    cached.push((name, tip));
-                    continue;
+            match reference.target {
+                Target::Object(tip) => tips.push((name, tip)),
+                Target::Symbolic(_) => {
+                    let why = format!("'{name}' is a symbolic ref");
+                    listing.skipped.push((reference.name, why));
                 }
-                Target::Object(tip) => self
-                    .commit(tip)
-                    .map_err(|error| error.about(&name))
-                    .and_then(|data| read(self.repo.object_hash(), &name, tip, &data))
-                    .map_err(|error| error.to_string()),
-                Target::Symbolic(_) => Err(format!("'{name}' is a symbolic ref")),
-                Target::Broken => Err(format!("the content of '{name}' is no object id")),
-            };
-            match read {
-                Ok(session) => listing.sessions.push(session),
-                Err(why) => listing.skipped.push((reference.name, why)),
+                Target::Broken => {
+                    let why = format!("the content of '{name}' is no object id");
+                    listing.skipped.push((reference.name, why));
+                }
             }
         }
-        let read = read_cached(self.repo.object_hash(), &cache, &cached);
-        for ((name, _), read) in cached.into_iter().zip(read) {
+        let newest = read_all(self.repo, &Cache::read(self.repo), &tips);
+        for ((name, _), read) in tips.into_iter().zip(newest) {
             match read {
                 Ok(session) => listing.sessions.push(session),
                 Err(why) => listing.skipped.push((name.into(), why.to_string())),
@@ -194,16 +187,8 @@ impl<'r> Store<'r> {
         decode(self.repo.object_hash(), commit, data)
     }
 
-    /// The content of a commit.
-    ///
-    /// # Errors
-    /// Objects of another kind, which are somebody else's.
     fn commit(&self, id: ObjectId) -> std::result::Result<Vec<u8>, EventError> {
-        let object = objects::read(self.repo, id)?;
-        match object.kind {
-            gix::objs::Kind::Commit => Ok(object.data),
-            _ => Err(EventError::Foreign(Foreign::Missing("Session-Format"))),
-        }
+        commit(&Reader::of(self.repo), id)
     }
 
     /// Loads a session's whole log, oldest first, along first parents.
@@ -358,23 +343,41 @@ fn read(hash: gix::hash::Kind, name: &str, tip: ObjectId, data: &[u8]) -> Result
     }
 }
 
-/// Reads the sessions whose newest event is cached, on two threads where there are many.
-fn read_cached(hash: gix::hash::Kind, cache: &Cache, tips: &[(String, ObjectId)]) -> Vec<Result<Session>> {
-    let each = |tips: &[(String, ObjectId)]| -> Vec<Result<Session>> {
-        let found = tips
-            .iter()
-            .filter_map(|(name, tip)| Some(read(hash, name, *tip, cache.get(tip)?)));
-        found.collect()
+/// The content of a commit.
+///
+/// # Errors
+/// Objects of another kind, which are somebody else's.
+fn commit(reader: &Reader, id: ObjectId) -> std::result::Result<Vec<u8>, EventError> {
+    let object = reader.read(id)?;
+    match object.kind {
+        gix::objs::Kind::Commit => Ok(object.data),
+        _ => Err(EventError::Foreign(Foreign::Missing("Session-Format"))),
+    }
+}
+
+/// Reads sessions by their newest events, from the cache where they are there, on two threads where there are many.
+fn read_all(repo: &Repo, cache: &Cache, tips: &[(String, ObjectId)]) -> Vec<Result<Session>> {
+    let hash = repo.object_hash();
+    let each = |reader: &Reader, tips: &[(String, ObjectId)]| -> Vec<Result<Session>> {
+        let one = |(name, tip): &(String, ObjectId)| match cache.get(tip) {
+            Some(data) => read(hash, name, *tip, data),
+            None => commit(reader, *tip)
+                .map_err(|error| error.about(name))
+                .and_then(|data| read(hash, name, *tip, &data)),
+        };
+        tips.iter().map(one).collect()
     };
+    let reader = Reader::of(repo);
     if tips.len() < MANY {
-        return each(tips);
+        return each(&reader, tips);
     }
     let (here, there) = tips.split_at(tips.len() / 2);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| each(there));
-        let mut all = each(here);
+        let its_own = reader.clone();
+        let other = scope.spawn(move || each(&its_own, there));
+        let mut all = each(&reader, here);
         // A thread that came to nothing has its part read again.
-        all.extend(other.join().unwrap_or_else(|_| each(there)));
+        all.extend(other.join().unwrap_or_else(|_| each(&reader, there)));
         all
     })
 }
