@@ -9,6 +9,7 @@ use super::error::Failure;
 use super::out;
 use crate::ops::launch::{How, Launched};
 use crate::ops::record::load;
+use crate::ops::relay::Push;
 use crate::ops::requests::{self, Wish};
 use crate::ops::view::{Depth, view};
 use crate::ops::{Error, Workspace, select};
@@ -203,10 +204,11 @@ impl Asking {
 }
 
 /// How a session comes to run.
-pub fn launching(offline: bool) -> Result<How, Failure> {
+pub fn launching(offline: bool, push: Option<Push>) -> Result<How, Failure> {
     Ok(How {
         program: program()?,
         offline,
+        push,
     })
 }
 

@@ -23,7 +23,7 @@ impl Args {
         let sessions = self.sessions.resolve(&ws)?;
         self.telling.each(&mut ws, sessions, |ws, session| {
             let launched =
-                resume(ws, session.id(), launching(self.offline)?).map_err(Failure::unless_offline)?;
+                resume(ws, session.id(), launching(self.offline, None)?).map_err(Failure::unless_offline)?;
             warn_unsent(&launched);
             let lost: Vec<String> = launched
                 .unrestored

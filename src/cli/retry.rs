@@ -24,7 +24,7 @@ impl Args {
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }
-        let launched = start(&mut ws, session.id(), launching(false)?)?;
+        let launched = start(&mut ws, session.id(), launching(false, None)?)?;
         self.telling.show(&ws, launched.session)?;
         Ok(0)
     }

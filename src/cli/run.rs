@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::common::{launching, open, program, warn_unsaved};
+use super::common::{launching, open, warn_unsaved};
 use super::error::Failure;
 use super::new::What;
 use super::out;
@@ -11,7 +11,7 @@ use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
 use crate::ops::interrupt::{Interrupt, kill_at};
 use crate::ops::launch::start;
-use crate::ops::relay::arrange;
+use crate::ops::relay::Push;
 use crate::ops::stop::{Stop, suspend, terminate};
 use crate::ops::view::{Depth, view};
 use crate::ops::wait::exit_code;
@@ -55,13 +55,13 @@ impl Args {
         if !self.detach {
             signals.listen().map_err(Error::io("cannot wait for signals"))?;
         }
+        let push = self.push.map(|remote| remote.map_or(Push::Usual, Push::To));
+        if let Some(push) = &push {
+            push.check(&ws)?;
+        }
         let session = create(&mut ws, self.what.into_new()?)?;
         let id = session.id().clone();
-        let push = self.push.as_ref().map(Option::as_deref);
-        let started = start(&mut ws, &id, launching(false)?);
-        if started.is_ok() {
-            arrange(&ws, &id, program()?, push)?;
-        }
+        let started = start(&mut ws, &id, launching(false, push)?);
         if self.detach {
             let launched = started?;
             match self.json {

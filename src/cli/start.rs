@@ -23,7 +23,7 @@ impl Args {
         let mut ws = open_remotely(true)?;
         let session = one(&ws, &self.session)?;
         let launched =
-            start(&mut ws, session.id(), launching(self.offline)?).map_err(Failure::unless_offline)?;
+            start(&mut ws, session.id(), launching(self.offline, None)?).map_err(Failure::unless_offline)?;
         warn_unsent(&launched);
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());

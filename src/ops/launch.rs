@@ -14,6 +14,7 @@ use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
 use super::push;
 use super::record::{check, load, spec};
 use super::recover::{check_known, check_unless_stale, reconcile};
+use super::relay::{Push, arrange};
 use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
 use super::workspace::{Workspace, random_word};
@@ -47,6 +48,8 @@ pub struct How {
     pub program: OsString,
     /// Without asking the session's home whether it is still ours.
     pub offline: bool,
+    /// Where its steps are sent from now on.
+    pub push: Option<Push>,
 }
 
 /// What a supervisor says when its worker runs, or never will.
@@ -77,30 +80,29 @@ pub fn resume(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> 
 /// Claims the session where others may have an eye on it, lets it run, and lets its home know.
 fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<Launched> {
     let session = load(ws, id)?;
-    if ws.owns(&session.event.summary) && session.event.summary.home.is_none() {
-        return launch_here(ws, id, how.program, kind);
+    let shared = !ws.owns(&session.event.summary) || session.event.summary.home.is_some();
+    if shared {
+        ready(ws, id, kind)?;
+        claim(
+            ws,
+            id,
+            Claim {
+                run: true,
+                force: false,
+                offline: how.offline,
+            },
+        )?;
     }
-    ready(ws, id, kind)?;
-    claim(
-        ws,
-        id,
-        Claim {
-            run: true,
-            force: false,
-            offline: how.offline,
-        },
-    )?;
-    let mut launched = match launch_here(ws, id, how.program, kind) {
-        Ok(launched) => launched,
-        Err(error) => {
-            // It is the failure that is told; what can't be taken back now, the next claim takes back.
-            let _ = stand_down(ws, id);
-            return Err(error);
-        }
-    };
-    if !how.offline {
+    let launched = launch_here(ws, id, how.program.clone(), kind);
+    if launched.is_err() && shared {
+        // It is the failure that is told; what can't be taken back now, the next claim takes back.
+        let _ = stand_down(ws, id);
+    }
+    let mut launched = launched?;
+    if shared && !how.offline {
         launched.unsent = push::hand_in(ws, id).err().map(|error| error.to_string());
     }
+    arrange(ws, id, how.program, how.push.as_ref())?;
     launched.session = load(ws, id)?;
     Ok(launched)
 }

@@ -43,24 +43,40 @@ pub struct Relay {
     both_ways: bool,
 }
 
-/// Has each step of the session sent from now on, if that is asked for here or by `session.autoSync`.
-///
-/// # Errors
-/// A remote that doesn't exist.
-pub fn arrange(ws: &Workspace, id: &SessionId, program: OsString, push: Option<Option<&str>>) -> Result<()> {
-    let both_ways = ws.repo.config_bool("session.autoSync") == Some(true);
-    if push.is_none() && !both_ways {
-        return Ok(());
+/// Where each step of a session is to be sent while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Push {
+    /// To the usual remote.
+    Usual,
+    /// To this one.
+    To(String),
+}
+
+impl Push {
+    fn remote(&self) -> Option<&str> {
+        match self {
+            Push::Usual => None,
+            Push::To(name) => Some(name),
+        }
     }
-    let remote = push.flatten();
-    chosen(ws, remote)?;
+
+    /// Checks that there is such a remote, before anything is made that is to be sent there.
+    pub fn check(&self, ws: &Workspace) -> Result<()> {
+        chosen(ws, self.remote()).map(drop)
+    }
+}
+
+/// Has each step of the session sent from now on, if that is asked for here or by `session.autoSync`.
+pub fn arrange(ws: &Workspace, id: &SessionId, program: OsString, push: Option<&Push>) -> Result<()> {
+    let both_ways = ws.repo.config_bool("session.autoSync") == Some(true) && chosen(ws, None).is_ok();
     let run_dir = ws.run_dir(id);
-    run_dir.make()?;
-    run_dir.write_relay(&Relay {
-        program: program.into(),
-        remote: remote.map(str::to_owned),
-        both_ways,
-    })?;
+    if push.is_some() || both_ways {
+        run_dir.write_relay(&Relay {
+            program: program.into(),
+            remote: push.and_then(Push::remote).map(str::to_owned),
+            both_ways,
+        })?;
+    }
     nudge(ws, id);
     Ok(())
 }

@@ -20,6 +20,7 @@ mod objects;
 mod races;
 mod readme;
 mod refs;
+mod relay;
 mod remote;
 mod rivals;
 mod sandbox;

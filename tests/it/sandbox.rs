@@ -393,6 +393,15 @@ pub fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + '
         .unwrap_or_else(|_| panic!("it takes too long: {what}"))
 }
 
+/// Waits for a fact that can only be looked at, again and again.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "it takes too long: {what}");
+        thread::yield_now();
+    }
+}
+
 /// Waits until nobody holds a lock on a file.
 pub fn wait_unlocked(path: &Path) {
     let Ok(file) = fs::File::open(path) else { return };

@@ -1,0 +1,66 @@
+//! Steps that are sent by themselves while a session runs, without holding up its worker.
+
+use crate::on_every_format;
+use crate::sandbox::{Sandbox, Team, wait_unlocked};
+
+/// Waits until the session's relay has nothing more to do.
+fn wait_for_relay(clone: &Sandbox, id: &str) {
+    wait_unlocked(&clone.run_dir(id).join("relay.lock"));
+}
+
+on_every_format! {
+    fn each_step_is_sent_while_the_session_runs(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.fifo("up");
+        a.fifo("end");
+        let script = "echo done > done.txt; echo up > \"$FIFOS/up\"; read line < \"$FIFOS/end\"; exit 3";
+        let run = a.session_command("run --push --id sent -- sh -c").args([script]).spawn();
+        a.hear("up");
+        // The home learns of it while it runs.
+        crate::sandbox::until("the home has the session", || !team.tip_at_home("sent").is_empty());
+        b.session("fetch").ok();
+        assert_eq!(b.state("sent"), "running");
+        a.tell("end", "now");
+        run.end().exits(3);
+        crate::sandbox::until("the home has its end", || team.tip_at_home("sent") == a.tip("sent"));
+        wait_for_relay(a, "sent");
+        b.session("fetch --work").ok();
+        assert_eq!(b.trailer("sent", "Outcome"), "exit:3");
+        b.session("diff sent").ok().prints("done.txt");
+    }
+
+    fn a_remote_that_is_down_costs_nothing_but_a_retry(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let away = team.home().with_extension("away");
+        std::fs::rename(team.home(), &away).unwrap();
+        a.session("run --push --id later -- true").ok();
+        assert_eq!(a.state("later"), "terminated");
+        std::fs::rename(&away, team.home()).unwrap();
+        crate::sandbox::until("it is sent", || team.tip_at_home("later") == a.tip("later"));
+        wait_for_relay(a, "later");
+    }
+
+    fn a_session_that_is_sent_by_itself_answers_by_itself(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.config("session.autoSync", "true");
+        a.config("session.syncInterval", "1s");
+        let held = a.hold("");
+        crate::sandbox::until("the home has it", || !team.tip_at_home(&held.id).is_empty());
+        b.session("fetch").ok();
+        b.session(&format!("suspend {} --wait=100s", held.id)).ok().says("has done it");
+        assert_eq!(b.state(&held.id), "suspended");
+        assert_eq!(a.state(&held.id), "suspended");
+        wait_for_relay(a, &held.id);
+    }
+}
+
+#[test]
+fn a_remote_that_does_not_exist_is_refused_before_anything_is_made() {
+    let sandbox = Sandbox::new(crate::sandbox::Format::PLAIN);
+    sandbox.session("run --push=nowhere --id none -- true").fails(125).says("nowhere");
+    sandbox.session("run --push --id none -- true").fails(125).says("no remote");
+    assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+}
