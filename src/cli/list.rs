@@ -6,7 +6,8 @@ use serde_json::json;
 use super::common::{one, open};
 use super::error::Failure;
 use super::out;
-use crate::ops::view::{Depth, Filter, list};
+use crate::ops::Workspace;
+use crate::ops::view::{Depth, Filter, View, list, list_remote};
 use crate::render::format::Format;
 use crate::render::porcelain::{Ending, record};
 use crate::render::{escape, fields, table};
@@ -23,6 +24,9 @@ pub struct Args {
     /// Show ended sessions too
     #[arg(short, long)]
     all: bool,
+    /// Show what was last seen on a remote, or on each, ended sessions too; the remote itself isn't asked
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, conflicts_with = "sessions")]
+    remote: Option<Option<String>>,
     /// Only sessions in this state: pending, running, suspended or terminated; may be given several times
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
@@ -86,6 +90,10 @@ impl Args {
             worker: self.worker.clone(),
             ids: ids.collect::<Result<_, Failure>>()?,
         };
+        if let Some(remote) = &self.remote {
+            let filter = Filter { all: true, ..filter };
+            return self.remote(&ws, remote.as_deref(), &filter, format.as_ref());
+        }
         let machine = self.shape.json || self.shape.porcelain || format.is_some();
         let overview = list(&ws, &filter, if machine { Depth::Full } else { Depth::Row })?;
         if self.shape.json {
@@ -95,15 +103,7 @@ impl Args {
             return Ok(0);
         }
         if machine {
-            let mut bytes = Vec::new();
-            for view in &overview.views {
-                let fields = fields::session(view);
-                bytes.extend(match &format {
-                    Some(format) => format.line(&fields),
-                    None => record(&fields, self.shape.ending()),
-                });
-            }
-            out::data(&bytes);
+            self.lines(&overview.views, format.as_ref());
             return Ok(0);
         }
         if overview.views.is_empty() {
@@ -119,6 +119,67 @@ impl Args {
             );
         }
         say_skipped(&overview.skipped);
+        Ok(0)
+    }
+
+    /// Writes a line, or a record, a session.
+    fn lines(&self, views: &[View], format: Option<&Format>) {
+        let mut bytes = Vec::new();
+        for view in views {
+            let fields = fields::session(view);
+            bytes.extend(match format {
+                Some(format) => format.line(&fields),
+                None => record(&fields, self.shape.ending()),
+            });
+        }
+        out::data(&bytes);
+    }
+
+    /// Shows what was seen on remotes, and how old that news is.
+    fn remote(
+        &self,
+        ws: &Workspace,
+        remote: Option<&str>,
+        filter: &Filter,
+        format: Option<&Format>,
+    ) -> Result<i32, Failure> {
+        let seen = list_remote(ws, remote, filter)?;
+        if self.shape.json {
+            let remotes = seen.iter().map(|seen| {
+                let sessions: Vec<_> = seen.overview.views.iter().map(fields::session).collect();
+                let at = seen.at.map(fields::at);
+                json!({
+                    "remote": seen.remote,
+                    "asked": at,
+                    "sessions": sessions,
+                    "skipped": seen.overview.skipped.len(),
+                })
+            });
+            out::json(&json!({ "schema": 1, "remotes": remotes.collect::<Vec<_>>() }));
+            return Ok(0);
+        }
+        if self.shape.porcelain || format.is_some() {
+            seen.iter()
+                .for_each(|seen| self.lines(&seen.overview.views, format));
+            return Ok(0);
+        }
+        if seen.is_empty() {
+            out::say("no remote was ever asked; 'git session fetch' does it");
+        }
+        let now = Timestamp::now();
+        for seen in &seen {
+            let age = seen
+                .at
+                .map_or("some time".to_owned(), |at| crate::render::time::age(at, now));
+            let name = escape(&seen.remote);
+            if seen.overview.views.is_empty() {
+                out::say(&format!("no sessions on {name}, {age} ago"));
+                continue;
+            }
+            out::say(&format!("on {name}, {age} ago:"));
+            out::data(table::sessions(&seen.overview.views, now, out::width(), out::paint()).as_bytes());
+            say_skipped(&seen.overview.skipped);
+        }
         Ok(0)
     }
 }

@@ -7,7 +7,7 @@ use gix::ObjectId;
 use super::error::Result;
 use super::fence;
 use super::remotes::{chosen, is_home};
-use super::tracking::{Brought, Names, What, bring, last_seen, names};
+use super::tracking::{Brought, Names, What, bring, last_seen, names, note_asked};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::Remote;
@@ -78,6 +78,9 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let asked = if what.work { What::Work } else { What::Logs };
     let names = names(&remote, what.ids, asked)?;
     let report = follow(ws, &remote, &names, what.dry_run)?;
+    if what.ids.is_empty() && !what.dry_run {
+        note_asked(ws, remote.name())?;
+    }
     if what.work && !what.dry_run {
         super::work::bring_all(ws, &remote, &names.works)?;
     }

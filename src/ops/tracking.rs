@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
+use jiff::Timestamp;
 
 use super::error::Result;
-use super::workspace::Workspace;
+use super::local::write_atomically;
+use super::workspace::{Workspace, make_private_dir};
+use crate::git::Durability;
 use crate::git::refs::Target;
 use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::session::SessionId;
@@ -152,4 +155,24 @@ fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, seen: Option<ObjectId>) 
         Ok(session) => Brought::Session(Box::new(session)),
         Err(error) => Brought::SetAside(error.to_string()),
     }
+}
+
+/// Notes that a remote has just been asked for everything that it has.
+pub fn note_asked(ws: &Workspace, remote: &str) -> Result<()> {
+    let dir = ws.repo.local_dir().join("fetched");
+    make_private_dir(&dir)?;
+    let name = names::encode(remote);
+    // A remote that is a long URL has no name that a file could have; its news has no age then.
+    if name.len() > 200 {
+        return Ok(());
+    }
+    let path = dir.join(name);
+    write_atomically(&path, b"", Durability::Relaxed)
+}
+
+/// When a remote was last asked for everything; none if it never was.
+pub fn asked_at(ws: &Workspace, remote: &str) -> Option<Timestamp> {
+    let path = ws.repo.local_dir().join("fetched").join(names::encode(remote));
+    let changed = std::fs::metadata(path).ok()?.modified().ok()?;
+    Timestamp::try_from(changed).ok()
 }

@@ -94,16 +94,73 @@ pub fn list(ws: &Workspace, filter: &Filter, depth: Depth) -> Result<Overview> {
         }
         views.push(view);
     }
+    sort(&mut views);
+    Ok(Overview {
+        views,
+        skipped: listing.skipped,
+    })
+}
+
+/// What was seen of sessions on a remote.
+#[derive(Debug)]
+pub struct Seen {
+    pub remote: String,
+    /// When it was last asked; absent where that isn't known any more.
+    pub at: Option<Timestamp>,
+    pub overview: Overview,
+}
+
+/// Looks at what was last seen on a remote, or on each, without talking to it.
+pub fn list_remote(ws: &Workspace, remote: Option<&str>, filter: &Filter) -> Result<Vec<Seen>> {
+    let remotes = match remote {
+        Some(name) => vec![ws.repo.remote(name)?.name().to_owned()],
+        None => ws.store().tracked_remotes()?,
+    };
+    let now = Timestamp::now();
+    let look = |remote: String| {
+        let listing = ws.store().list_tracking(&remote)?;
+        let mut views: Vec<View> = listing
+            .sessions
+            .into_iter()
+            .filter(|session| filter.lets_through(session))
+            .map(|session| plain(ws, session, now))
+            .collect();
+        sort(&mut views);
+        let overview = Overview {
+            views,
+            skipped: listing.skipped,
+        };
+        let at = super::tracking::asked_at(ws, &remote);
+        Ok(Seen { remote, at, overview })
+    };
+    remotes.into_iter().map(look).collect()
+}
+
+/// A session by its log alone.
+fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
+    let summary = &session.event.summary;
+    let here = ws.owns(summary);
+    let late = summary.deadline.is_some_and(|deadline| deadline < now);
+    let overdue = !here && summary.state == State::Running && late;
+    View {
+        session,
+        here,
+        stale: None,
+        unsupervised: false,
+        overdue,
+        worktree: None,
+        changed: None,
+        spec: None,
+    }
+}
+
+fn sort(views: &mut [View]) {
     views.sort_by(|a, b| {
         let key = |view: &View| view.session.event.summary.created;
         key(a)
             .cmp(&key(b))
             .then_with(|| a.session.id().cmp(b.session.id()))
     });
-    Ok(Overview {
-        views,
-        skipped: listing.skipped,
-    })
 }
 
 impl Filter {
@@ -127,17 +184,8 @@ impl Filter {
 }
 
 fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Result<View> {
-    let here = ws.owns(&session.event.summary);
-    let mut view = View {
-        session,
-        here,
-        stale: None,
-        unsupervised: false,
-        overdue: false,
-        worktree: None,
-        changed: None,
-        spec: None,
-    };
+    let mut view = plain(ws, session, now);
+    let here = view.here;
     if is_local && here {
         view.stale = staleness(ws, &view.session)?;
         if view.stale == Some(true) {
@@ -157,8 +205,6 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
     if here && !is_local && matches!(summary.state, State::Pending | State::Running) {
         view.stale = Some(summary.state == State::Running);
     }
-    let late = summary.deadline.is_some_and(|deadline| deadline < now);
-    view.overdue = !here && summary.state == State::Running && late;
     Ok(view)
 }
 

@@ -129,7 +129,8 @@ pub fn path_value(path: &std::ffi::OsStr) -> Value {
     serde_json::to_value(crate::session::Arg::from(path.to_owned())).unwrap_or_default()
 }
 
-fn at(time: Timestamp) -> Value {
+/// A moment, as RFC 3339 in UTC.
+pub fn at(time: Timestamp) -> Value {
     json!(time.to_string())
 }
 

@@ -87,7 +87,7 @@ pub fn tracked(refname: &str) -> Option<(String, SessionId)> {
 ///
 /// Letters, digits, `-` and `_` stay, and so does a dot that git allows there: one that is neither the first nor the
 /// last character, nor next to another dot, nor the beginning of a last `.lock`.
-fn encode(remote: &str) -> String {
+pub fn encode(remote: &str) -> String {
     let bytes = remote.as_bytes();
     let mut out = String::with_capacity(remote.len());
     for (at, byte) in bytes.iter().enumerate() {

@@ -60,7 +60,13 @@ on_every_format! {
 #[test]
 fn a_remote_that_does_not_exist_is_refused_before_anything_is_made() {
     let sandbox = Sandbox::new(crate::sandbox::Format::PLAIN);
-    sandbox.session("run --push=nowhere --id none -- true").fails(125).says("nowhere");
-    sandbox.session("run --push --id none -- true").fails(125).says("no remote");
+    sandbox
+        .session("run --push=nowhere --id none -- true")
+        .fails(125)
+        .says("nowhere");
+    sandbox
+        .session("run --push --id none -- true")
+        .fails(125)
+        .says("no remote");
     assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
 }

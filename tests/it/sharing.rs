@@ -88,4 +88,24 @@ on_every_format! {
         b.session("fetch").ok();
         assert_eq!(b.state("moves"), "terminated");
     }
+
+    fn a_remotes_sessions_are_listed_as_they_were_seen(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        b.session("list --remote").ok().says("no remote was ever asked");
+        a.session("run --id over --title Over -- true").ok();
+        a.session("new --id waits --title Waits -- true").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let before = crate::sandbox::traces::of(&b.repo());
+        b.session("list --remote").ok().prints("over").prints("waits").says("on origin, 0s ago");
+        let json = b.session("list --remote origin --json").ok().json();
+        assert_eq!(json["remotes"][0]["remote"], "origin");
+        assert!(json["remotes"][0]["asked"].as_str().unwrap().ends_with('Z'), "{json}");
+        assert_eq!(json["remotes"][0]["sessions"].as_array().unwrap().len(), 2);
+        let lines = b.session("list --remote origin --format '%(id) %(here) %(state)'").ok().text();
+        assert_eq!(lines, "over false terminated\nwaits false pending");
+        b.session("list --remote nowhere").fails(1).says("nowhere");
+        assert_eq!(crate::sandbox::traces::of(&b.repo()), before);
+    }
 }
