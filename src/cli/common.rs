@@ -204,10 +204,11 @@ impl Asking {
 }
 
 /// How a session comes to run.
-pub fn launching(offline: bool, push: Option<Push>) -> Result<How, Failure> {
+pub fn launching(offline: bool, trust: bool, push: Option<Push>) -> Result<How, Failure> {
     Ok(How {
         program: program()?,
         offline,
+        trust,
         push,
     })
 }

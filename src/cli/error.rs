@@ -188,6 +188,9 @@ fn hint(error: &Error) -> Option<String> {
                 "'git session suspend {id}' asks for it; 'git session claim --force {id}' takes it unseen"
             )
         }
+        Error::Untrusted { id, .. } => {
+            format!("'git session show {id}' shows its command; '--trust' lets it run")
+        }
         Error::NoAnswer { id, .. } => {
             format!("'git session sync' there answers, 'git session log {id}' here shows it after a fetch")
         }

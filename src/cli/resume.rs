@@ -13,6 +13,9 @@ pub struct Args {
     /// Without asking the session's home whether it is still this clone's
     #[arg(long)]
     offline: bool,
+    /// Run it although its command, or its work, comes from another clone
+    #[arg(long)]
+    trust: bool,
     #[command(flatten)]
     telling: Telling,
 }
@@ -22,8 +25,8 @@ impl Args {
         let mut ws = open_remotely(true)?;
         let sessions = self.sessions.resolve(&ws)?;
         self.telling.each(&mut ws, sessions, |ws, session| {
-            let launched =
-                resume(ws, session.id(), launching(self.offline, None)?).map_err(Failure::unless_offline)?;
+            let launched = resume(ws, session.id(), launching(self.offline, self.trust, None)?)
+                .map_err(Failure::unless_offline)?;
             warn_unsent(&launched);
             let lost: Vec<String> = launched
                 .unrestored

@@ -12,6 +12,9 @@ use crate::ops::launch::start;
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
+    /// Run it although its command, or its work, comes from another clone
+    #[arg(long)]
+    trust: bool,
     #[command(flatten)]
     telling: Telling,
 }
@@ -24,7 +27,7 @@ impl Args {
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }
-        let launched = start(&mut ws, session.id(), launching(false, None)?)?;
+        let launched = start(&mut ws, session.id(), launching(false, self.trust, None)?)?;
         self.telling.show(&ws, launched.session)?;
         Ok(0)
     }

@@ -61,7 +61,7 @@ impl Args {
         }
         let session = create(&mut ws, self.what.into_new()?)?;
         let id = session.id().clone();
-        let started = start(&mut ws, &id, launching(false, push)?);
+        let started = start(&mut ws, &id, launching(false, false, push)?);
         if self.detach {
             let launched = started?;
             match self.json {

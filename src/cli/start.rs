@@ -14,6 +14,9 @@ pub struct Args {
     /// Without asking the session's home whether it is still this clone's
     #[arg(long)]
     offline: bool,
+    /// Run it although its command, or its work, comes from another clone
+    #[arg(long)]
+    trust: bool,
     #[command(flatten)]
     telling: Telling,
 }
@@ -22,8 +25,8 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
         let session = one(&ws, &self.session)?;
-        let launched =
-            start(&mut ws, session.id(), launching(self.offline, None)?).map_err(Failure::unless_offline)?;
+        let launched = start(&mut ws, session.id(), launching(self.offline, self.trust, None)?)
+            .map_err(Failure::unless_offline)?;
         warn_unsent(&launched);
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());

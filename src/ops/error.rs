@@ -101,6 +101,9 @@ pub enum Error {
         host: String,
         doing: &'static str,
     },
+    /// It has commands of somebody else's, and nobody said that they may run.
+    #[error("session '{id}' comes from another clone, on '{host}', and is not trusted")]
+    Untrusted { id: SessionId, host: String },
     /// The remote said no.
     #[error("session '{id}': '{remote}' does not take it: {why}")]
     Refused {
@@ -180,6 +183,7 @@ impl Error {
             Error::NoWork { .. } => "no-work",
             Error::ClaimLost { .. } => "claim-lost",
             Error::RunsElsewhere { .. } => "runs-elsewhere",
+            Error::Untrusted { .. } => "untrusted",
             Error::Refused { .. } => "refused",
             Error::NoAnswer { .. } => "no-answer",
             Error::Io { .. } | Error::Lease(_) => "io",

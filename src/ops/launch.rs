@@ -17,6 +17,7 @@ use super::recover::{check_known, check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
+use super::trust;
 use super::workspace::{Workspace, random_word};
 use crate::git::command::is_local_variable;
 use crate::git::snapshot::Unsaved;
@@ -48,6 +49,8 @@ pub struct How {
     pub program: OsString,
     /// Without asking the session's home whether it is still ours.
     pub offline: bool,
+    /// Whether it may run although it comes from another clone.
+    pub trust: bool,
     /// Where its steps are sent from now on.
     pub push: Option<Push>,
 }
@@ -80,6 +83,9 @@ pub fn resume(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> 
 /// Claims the session where others may have an eye on it, lets it run, and lets its home know.
 fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<Launched> {
     let session = load(ws, id)?;
+    if !how.trust {
+        trust::check(ws, &session)?;
+    }
     let shared = !ws.owns(&session.event.summary) || session.event.summary.home.is_some();
     if shared {
         ready(ws, id, kind)?;
@@ -93,7 +99,12 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
             },
         )?;
     }
-    let launched = launch_here(ws, id, how.program.clone(), kind);
+    // What came with the claim may be of somebody else's too.
+    let trusted = match how.trust {
+        true => Ok(()),
+        false => trust::check(ws, &load(ws, id)?),
+    };
+    let launched = trusted.and_then(|()| launch_here(ws, id, how.program.clone(), kind));
     if launched.is_err() && shared {
         // It is the failure that is told; what can't be taken back now, the next claim takes back.
         let _ = stand_down(ws, id);

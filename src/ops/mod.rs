@@ -37,6 +37,7 @@ pub mod stop;
 pub mod supervise;
 pub mod sync;
 pub mod tracking;
+pub mod trust;
 pub mod view;
 pub mod wait;
 pub mod work;

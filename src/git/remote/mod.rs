@@ -1,6 +1,6 @@
 //! Other repositories, by git itself: their names, what they have, what they are sent.
 //!
-//! Every child is [watched](super::watched); it runs no hook and follows no configuration that would make it do more
+//! Every child is watched; it runs no hook and follows no configuration that would make it do more
 //! than it is told. What git says is passed on without credentials.
 
 mod fault;
