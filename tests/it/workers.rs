@@ -109,7 +109,8 @@ on_every_format! {
     }
 
     fn descendants_that_outlive_a_normal_end_are_stopped_and_named(sandbox: &Sandbox) {
-        let script = "setsid sleep 1234 & exit 0";
+        // Until its exec it would go by the shell's name.
+        let script = "setsid sleep 1234 & until grep -qx sleep /proc/$!/comm; do :; done; exit 0";
         let run = sandbox.run_script("--id parent", script);
         run.ok();
         assert_eq!(sandbox.trailer("parent", "Outcome"), "exit:0");
