@@ -11,6 +11,7 @@ use crate::ops::launch::{How, Launched};
 use crate::ops::record::load;
 use crate::ops::relay::Push;
 use crate::ops::requests::{self, Wish};
+use crate::ops::trust::Trust;
 use crate::ops::view::{Depth, view};
 use crate::ops::{Error, Workspace, select};
 use crate::render::fields;
@@ -204,12 +205,12 @@ impl Asking {
 }
 
 /// How a session comes to run.
-pub fn launching(offline: bool, trust: bool, push: Option<Push>) -> Result<How, Failure> {
+pub fn launching(offline: bool, push: Option<Push>, trust: Trust) -> Result<How, Failure> {
     Ok(How {
         program: program()?,
         offline,
-        trust,
         push,
+        trust,
     })
 }
 

@@ -188,11 +188,16 @@ fn hint(error: &Error) -> Option<String> {
                 "'git session suspend {id}' asks for it; 'git session claim --force {id}' takes it unseen"
             )
         }
-        Error::Untrusted { id, .. } => {
-            format!("'git session show {id}' shows its command; '--trust' lets it run")
-        }
         Error::NoAnswer { id, .. } => {
             format!("'git session sync' there answers, 'git session log {id}' here shows it after a fetch")
+        }
+        Error::Untrusted { id } => {
+            format!(
+                "look at it with 'git session show {id}', then 'git session trust {id}', or give '--trust'"
+            )
+        }
+        Error::Unsigned { id, .. } => {
+            format!("'git log --show-signature refs/sessions/{id}' tells whose they are")
         }
         Error::OwnedElsewhere { id, .. } => format!("'git session claim {id}' takes it over"),
         Error::Git(git::Error::DubiousOwnership(path)) => {

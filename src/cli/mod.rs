@@ -30,6 +30,7 @@ mod supervise;
 mod suspend;
 mod sync;
 mod terminate;
+mod trust;
 mod wait;
 
 use std::ffi::OsString;
@@ -115,6 +116,7 @@ verbs! {
     Fetch "fetch" in fetch,
     Sync "sync" in sync,
     Claim "claim" in claim,
+    Trust "trust" in trust,
     Recover "recover" in recover,
     Prune "prune" in prune,
     Setup "setup" in setup,
@@ -207,6 +209,7 @@ mod tests {
             "fetch -n",
             "sync",
             "claim x",
+            "trust --revoke x",
             "relay x /x",
             "complete -- li",
             "supervise x /x 3 4",

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::common::{cwd, one, open, warn_unsaved};
 use super::error::Failure;
 use super::out;
+use super::trust::Approving;
 use crate::ops::restore::restore;
 use crate::render::fields::path_value;
 
@@ -23,6 +24,8 @@ pub struct Args {
     /// The directory, which may not exist yet [default: ID@SEQ beside the session's own]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    #[command(flatten)]
+    approving: Approving,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +39,8 @@ impl Args {
             Some(to) => Some(cwd()?.join(to)),
             None => None,
         };
-        let restored = restore(&mut ws, &session, self.at, to)?;
+        let trust = self.approving.given();
+        let restored = restore(&mut ws, &session, self.at, to, &trust)?;
         let lost: Vec<String> = restored
             .unrestored
             .iter()

@@ -1,5 +1,6 @@
 use super::common::{Selection, Telling, launching, open_remotely, warn_unsaved, warn_unsent};
 use super::error::Failure;
+use super::trust::Approving;
 use crate::ops::launch::resume;
 
 /// Let suspended sessions go on
@@ -13,9 +14,8 @@ pub struct Args {
     /// Without asking the session's home whether it is still this clone's
     #[arg(long)]
     offline: bool,
-    /// Run it although its command, or its work, comes from another clone
-    #[arg(long)]
-    trust: bool,
+    #[command(flatten)]
+    approving: Approving,
     #[command(flatten)]
     telling: Telling,
 }
@@ -25,8 +25,9 @@ impl Args {
         let mut ws = open_remotely(true)?;
         let sessions = self.sessions.resolve(&ws)?;
         self.telling.each(&mut ws, sessions, |ws, session| {
-            let launched = resume(ws, session.id(), launching(self.offline, self.trust, None)?)
-                .map_err(Failure::unless_offline)?;
+            let trust = self.approving.ask(ws, session, &self.telling)?;
+            let how = launching(self.offline, None, trust)?;
+            let launched = resume(ws, session.id(), how).map_err(Failure::unless_offline)?;
             warn_unsent(&launched);
             let lost: Vec<String> = launched
                 .unrestored

@@ -1,6 +1,7 @@
 use super::common::{Telling, launching, one, open};
 use super::error::Failure;
 use super::out;
+use super::trust::Approving;
 use crate::ops::create::retry;
 use crate::ops::launch::start;
 
@@ -12,9 +13,8 @@ use crate::ops::launch::start;
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
-    /// Run it although its command, or its work, comes from another clone
-    #[arg(long)]
-    trust: bool,
+    #[command(flatten)]
+    approving: Approving,
     #[command(flatten)]
     telling: Telling,
 }
@@ -23,11 +23,12 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
         let ended = one(&ws, &self.session)?;
-        let session = retry(&mut ws, &ended)?;
+        let trust = self.approving.ask_again(&ws, &ended, &self.telling)?;
+        let session = retry(&mut ws, &ended, &trust)?;
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }
-        let launched = start(&mut ws, session.id(), launching(false, self.trust, None)?)?;
+        let launched = start(&mut ws, session.id(), launching(false, None, trust)?)?;
         self.telling.show(&ws, launched.session)?;
         Ok(0)
     }

@@ -13,6 +13,7 @@ use crate::ops::interrupt::{Interrupt, kill_at};
 use crate::ops::launch::start;
 use crate::ops::relay::Push;
 use crate::ops::stop::{Stop, suspend, terminate};
+use crate::ops::trust::Trust;
 use crate::ops::view::{Depth, view};
 use crate::ops::wait::exit_code;
 use crate::ops::{Error, Workspace, record};
@@ -61,7 +62,7 @@ impl Args {
         }
         let session = create(&mut ws, self.what.into_new()?)?;
         let id = session.id().clone();
-        let started = start(&mut ws, &id, launching(false, false, push)?);
+        let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
         if self.detach {
             let launched = started?;
             match self.json {

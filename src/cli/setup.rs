@@ -21,7 +21,7 @@ macro_rules! page {
     };
 }
 
-const PAGES: [File; 26] = [
+const PAGES: [File; 27] = [
     ("git-session.1", include_str!("../../man/git-session.1")),
     page!("checkpoint"),
     page!("claim"),
@@ -47,6 +47,7 @@ const PAGES: [File; 26] = [
     page!("suspend"),
     page!("sync"),
     page!("terminate"),
+    page!("trust"),
     page!("wait"),
 ];
 

@@ -1,6 +1,7 @@
 use super::common::{Telling, launching, one, open_remotely, warn_unsent};
 use super::error::Failure;
 use super::out;
+use super::trust::Approving;
 use crate::ops::launch::start;
 
 /// Start a pending session
@@ -14,9 +15,8 @@ pub struct Args {
     /// Without asking the session's home whether it is still this clone's
     #[arg(long)]
     offline: bool,
-    /// Run it although its command, or its work, comes from another clone
-    #[arg(long)]
-    trust: bool,
+    #[command(flatten)]
+    approving: Approving,
     #[command(flatten)]
     telling: Telling,
 }
@@ -25,8 +25,9 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
         let session = one(&ws, &self.session)?;
-        let launched = start(&mut ws, session.id(), launching(self.offline, self.trust, None)?)
-            .map_err(Failure::unless_offline)?;
+        let trust = self.approving.ask(&ws, &session, &self.telling)?;
+        let how = launching(self.offline, None, trust)?;
+        let launched = start(&mut ws, session.id(), how).map_err(Failure::unless_offline)?;
         warn_unsent(&launched);
         if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());

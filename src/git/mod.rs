@@ -14,6 +14,7 @@ mod reflog;
 pub mod refs;
 pub mod remote;
 pub mod repo;
+pub mod signature;
 pub mod snapshot;
 mod terminal;
 pub mod time;

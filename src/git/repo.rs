@@ -19,6 +19,11 @@ pub enum RefFormat {
     Reftable,
 }
 
+/// Without the programs that git runs for those who use it by hand: hooks, and what watches the files.
+fn quiet(git: Cmd) -> Cmd {
+    git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+}
+
 /// An opened repository.
 pub struct Repo {
     gix: gix::Repository,
@@ -124,16 +129,21 @@ impl Repo {
         self.common_dir.join("session")
     }
 
-    /// A git command that runs in this repository's common git directory.
+    /// A git command that runs in this repository's common git directory, without hooks.
     ///
     /// # Errors
     /// [`Error::NoGit`].
     pub fn git(&self) -> Result<Cmd> {
-        Ok(self
-            .executable()?
-            .at(&self.common_dir)
-            .arg("--git-dir")
-            .arg(&self.common_dir))
+        self.git_with(&[])
+    }
+
+    /// As [`Repo::git`], with the repository's hooks.
+    ///
+    /// # Errors
+    /// [`Error::NoGit`].
+    pub fn git_with_hooks(&self) -> Result<Cmd> {
+        let git = self.executable()?.at(&self.common_dir);
+        Ok(git.arg("--git-dir").arg(&self.common_dir))
     }
 
     /// As [`Repo::git`], with configuration of its own.
@@ -141,7 +151,7 @@ impl Repo {
     /// # Errors
     /// [`Error::NoGit`].
     pub fn git_with(&self, config: &[(&str, &str)]) -> Result<Cmd> {
-        let mut git = self.executable()?.at(&self.common_dir);
+        let mut git = quiet(self.executable()?.at(&self.common_dir));
         for (key, value) in config {
             git = git.arg("-c").arg(format!("{key}={value}"));
         }
@@ -160,12 +170,12 @@ impl Repo {
         Ok(git.arg("--git-dir").arg(&self.common_dir))
     }
 
-    /// A git command that runs in a worktree, as a user's would.
+    /// A git command that runs in a worktree, as a user's would but for hooks.
     ///
     /// # Errors
     /// [`Error::NoGit`].
     pub fn git_in(&self, worktree: &Path) -> Result<Cmd> {
-        Ok(self.executable()?.at(worktree))
+        Ok(quiet(self.executable()?.at(worktree)))
     }
 
     /// Finds git before anything is written, and remembers that it is good.

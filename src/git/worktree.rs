@@ -335,10 +335,10 @@ fn complete_begun(repo: &Repo) -> Result<()> {
 }
 
 fn try_add(repo: &Repo, add: &Add<'_>, checkout: Checkout<'_>) -> Result<()> {
-    let mut git = repo.git()?;
-    if add.hooks == Hooks::Skip {
-        git = repo.git_with(&[("core.hooksPath", "/dev/null")])?;
-    }
+    let mut git = match add.hooks {
+        Hooks::Run => repo.git_with_hooks()?,
+        Hooks::Skip => repo.git()?,
+    };
     git = git.args(["worktree", "add", "--quiet", "--lock", "--reason", add.reason]);
     if add.files == Files::None {
         git = git.arg("--no-checkout");

@@ -87,7 +87,7 @@ pub fn ignored(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
     let output = ws
         .repo
         .git_in(path)?
-        .args(["--no-optional-locks", "-c", "core.fsmonitor=false"])
+        .arg("--no-optional-locks")
         .args(["status", "--porcelain", "-z", "--ignored=traditional"])
         .run()?;
     let names = output.split(|byte| *byte == 0);

@@ -11,7 +11,7 @@ use super::local::{Guard, Place, RunDir};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
-use crate::git::snapshot::{self, Unsaved};
+use crate::git::snapshot::{self, Source, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
 use crate::session::{Arg, SessionId, Spec};
 use crate::store::{Session, names};
@@ -92,7 +92,15 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
 }
 
 /// Finds the worktree of a suspended session, or puts it back as it was saved.
-pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) -> Result<Ready> {
+///
+/// `source` says whose work that is.
+pub fn for_resume(
+    ws: &Workspace,
+    session: &Session,
+    spec: &Spec,
+    guard: &Guard,
+    source: Source,
+) -> Result<Ready> {
     let id = session.id();
     let run_dir = ws.run_dir(id);
     let before = run_dir.place()?;
@@ -134,7 +142,7 @@ pub fn for_resume(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard)
         .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
     let (checkout, made) = attach(ws, short, head)?;
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
-    let restored = snapshot::restore(&ws.repo, work, &path, Some(&run_dir.state()));
+    let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()));
     match restored {
         Ok(restored) => {
             finished(&run_dir, Some(work))?;

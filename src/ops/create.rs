@@ -7,6 +7,7 @@ use std::time::Duration;
 use gix::ObjectId;
 
 use super::error::{Error, Result};
+use super::trust::{self, Trust};
 use super::workers;
 use super::workspace::{Workspace, host, random};
 use crate::git::worktree;
@@ -63,7 +64,7 @@ pub fn create(ws: &mut Workspace, new: New) -> Result<Session> {
 ///
 /// # Errors
 /// Sessions that have not ended.
-pub fn retry(ws: &mut Workspace, ended: &Session) -> Result<Session> {
+pub fn retry(ws: &mut Workspace, ended: &Session, trust: &Trust) -> Result<Session> {
     let summary = &ended.event.summary;
     if summary.state != State::Terminated {
         let what = format!("it is {}, and only what has ended is tried again", summary.state);
@@ -72,6 +73,7 @@ pub fn retry(ws: &mut Workspace, ended: &Session) -> Result<Session> {
             what,
         });
     }
+    trust::check_retry(ws, ended, trust)?;
     let mut spec = ws.store().spec(ended)?;
     // The branch holds what the ended session did; the new one begins where that one began.
     let detached = spec.branch.is_none();

@@ -127,8 +127,7 @@ impl Difference {
                 .git_in(worktree)?
                 .env("GIT_INDEX_FILE", index.path().join("index"))
                 .env("GIT_OBJECT_DIRECTORY", index.path().join("objects"))
-                .env("GIT_OPTIONAL_LOCKS", "0")
-                .args(["-c", "core.fsmonitor=false"]),
+                .env("GIT_OPTIONAL_LOCKS", "0"),
         })
     }
 }

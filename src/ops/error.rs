@@ -101,9 +101,6 @@ pub enum Error {
         host: String,
         doing: &'static str,
     },
-    /// It has commands of somebody else's, and nobody said that they may run.
-    #[error("session '{id}' comes from another clone, on '{host}', and is not trusted")]
-    Untrusted { id: SessionId, host: String },
     /// The remote said no.
     #[error("session '{id}': '{remote}' does not take it: {why}")]
     Refused {
@@ -111,6 +108,12 @@ pub enum Error {
         remote: String,
         why: String,
     },
+    /// It came from elsewhere, and its user has not said that it may run here.
+    #[error("session '{id}' came from elsewhere, and what it would run is not approved")]
+    Untrusted { id: SessionId },
+    /// Its log is not signed as the configuration wants it.
+    #[error("session '{id}' has events that are {why}, and session.requireSignature is set")]
+    Unsigned { id: SessionId, why: &'static str },
     /// The owner has not answered in time.
     #[error("session '{id}': no answer from '{host}' yet")]
     NoAnswer { id: SessionId, host: String },
@@ -183,8 +186,9 @@ impl Error {
             Error::NoWork { .. } => "no-work",
             Error::ClaimLost { .. } => "claim-lost",
             Error::RunsElsewhere { .. } => "runs-elsewhere",
-            Error::Untrusted { .. } => "untrusted",
             Error::Refused { .. } => "refused",
+            Error::Untrusted { .. } => "untrusted",
+            Error::Unsigned { .. } => "unsigned",
             Error::NoAnswer { .. } => "no-answer",
             Error::Io { .. } | Error::Lease(_) => "io",
             Error::BadRecord { .. } => "bad-record",

@@ -17,7 +17,7 @@ use super::recover::{check_known, check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
-use super::trust;
+use super::trust::{self, Trust};
 use super::workspace::{Workspace, random_word};
 use crate::git::command::is_local_variable;
 use crate::git::snapshot::Unsaved;
@@ -49,10 +49,10 @@ pub struct How {
     pub program: OsString,
     /// Without asking the session's home whether it is still ours.
     pub offline: bool,
-    /// Whether it may run although it comes from another clone.
-    pub trust: bool,
     /// Where its steps are sent from now on.
     pub push: Option<Push>,
+    /// Whether it may run, should it have come from elsewhere.
+    pub trust: Trust,
 }
 
 /// What a supervisor says when its worker runs, or never will.
@@ -83,12 +83,12 @@ pub fn resume(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> 
 /// Claims the session where others may have an eye on it, lets it run, and lets its home know.
 fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<Launched> {
     let session = load(ws, id)?;
-    if !how.trust {
-        trust::check(ws, &session)?;
-    }
     let shared = !ws.owns(&session.event.summary) || session.event.summary.home.is_some();
+    let mut trust = how.trust;
     if shared {
         ready(ws, id, kind)?;
+        // Also here, so that nothing is claimed that then doesn't run.
+        trust = trust::check(ws, &load(ws, id)?, &trust)?.trust;
         claim(
             ws,
             id,
@@ -99,12 +99,7 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
             },
         )?;
     }
-    // What came with the claim may be of somebody else's too.
-    let trusted = match how.trust {
-        true => Ok(()),
-        false => trust::check(ws, &load(ws, id)?),
-    };
-    let launched = trusted.and_then(|()| launch_here(ws, id, how.program.clone(), kind));
+    let launched = launch_here(ws, id, how.program.clone(), kind, &trust);
     if launched.is_err() && shared {
         // It is the failure that is told; what can't be taken back now, the next claim takes back.
         let _ = stand_down(ws, id);
@@ -136,7 +131,13 @@ fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<()> {
     check(&session, kind).map(drop)
 }
 
-fn launch_here(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind) -> Result<Launched> {
+fn launch_here(
+    ws: &mut Workspace,
+    id: &SessionId,
+    program: OsString,
+    kind: Kind,
+    trust: &Trust,
+) -> Result<Launched> {
     let session = load(ws, id)?;
     ws.check_owned(&session)?;
     check_unless_stale(ws, &session, kind)?;
@@ -154,11 +155,16 @@ fn launch_here(ws: &mut Workspace, id: &SessionId, program: OsString, kind: Kind
         }
         session = melt(ws, &run_dir, &run, id)?;
     }
-    let spec = spec(ws, &session)?;
+    let cleared = trust::check(ws, &session, trust)?;
+    let mut spec = spec(ws, &session)?;
+    if cleared.is_foreign {
+        // Its creator's place may be anything here.
+        spec.worktree = None;
+    }
     let variables = variables(&run_dir, &spec)?;
     let ready = match kind {
         Kind::Start => checkout::for_start(ws, &session, &spec, &guard)?,
-        _ => checkout::for_resume(ws, &session, &spec, &guard)?,
+        _ => checkout::for_resume(ws, &session, &spec, &guard, cleared.source)?,
     };
     if !variables.is_empty() {
         run_dir.write_variables(&variables)?;

@@ -4,6 +4,7 @@
 //! guard is what makes changes of one session follow each other. [`record`] appends events, [`settle`] ends a run
 //! with the event that is true, and [`recover`] finds out what that is after a crash.
 
+pub mod approvals;
 pub mod aside;
 pub mod autopsy;
 pub mod changed;

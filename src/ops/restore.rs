@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use gix::ObjectId;
 
 use super::error::{Error, Result};
+use super::trust::{self, Trust};
 use super::workspace::Workspace;
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Hooks};
@@ -31,6 +32,7 @@ pub fn restore(
     session: &Session,
     at: Option<u64>,
     to: Option<PathBuf>,
+    trust: &Trust,
 ) -> Result<Restored> {
     let id = session.id();
     let history = ws.store().history(session)?;
@@ -50,6 +52,8 @@ pub fn restore(
     if path.symlink_metadata().is_ok() {
         return Err(Error::PathTaken(path));
     }
+    // git's filters are run on what the files hold.
+    let source = trust::check_restore(ws, session, work, trust)?;
     ws.prepare()?;
     let saved = snapshot::read(&ws.repo, work)?;
     let head = saved
@@ -70,7 +74,7 @@ pub fn restore(
     };
     worktree::add(&ws.repo, &add)?;
     let made = worktree::at(&ws.repo, &path)?.ok_or_else(|| lacking("its worktree is gone".to_owned()))?;
-    let restored = match snapshot::restore(&ws.repo, work, &path, None) {
+    let restored = match snapshot::restore(&ws.repo, work, source, &path, None) {
         Ok(restored) => restored,
         Err(error) => {
             worktree::remove(&ws.repo, &made, &ws.trash())?;

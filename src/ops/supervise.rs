@@ -16,6 +16,7 @@ use super::recover::{GRACE, decide, ladder, release, until};
 use super::settle::{End, settle, still_alive};
 use super::workspace::{Workspace, random_word};
 use crate::git::Durability;
+use crate::git::repo::parse_oid;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
 use crate::worker::{
@@ -137,13 +138,15 @@ impl Supervisor {
         let ws = Workspace::open(&what.common_dir)?;
         let session = load(&ws, id)?;
         ws.check_owned(&session)?;
-        let spec = spec(&ws, &session)?;
         let run_dir = ws.run_dir(id);
         let gone = |what: &str| Error::Lacking {
             id: id.clone(),
             what: what.to_owned(),
         };
         let mut run = run_dir.run()?.ok_or_else(|| gone("its run record is gone"))?;
+        // What the launcher has looked at is what runs, whatever came into the log since.
+        let onto = parse_oid(run.onto.as_bytes()).ok_or_else(|| gone("its run record says nothing"))?;
+        let spec = spec(&ws, &ws.store().at(id, onto).map_err(Error::from)?)?;
         let worktree = checkout::standing(&ws, &run_dir)?
             .ok_or_else(|| gone("its worktree is gone"))?
             .path;

@@ -9,7 +9,9 @@ use super::changed::Changed;
 use super::error::Result;
 use super::record::load;
 use super::select::{local_ids, worktree_of};
+use super::trust;
 use super::workspace::Workspace;
+use crate::git::signature::Standing;
 use crate::session::{SessionId, Spec, State};
 use crate::store::Session;
 use crate::worker::{Probe, probe};
@@ -31,8 +33,19 @@ pub struct View {
     pub worktree: Option<PathBuf>,
     /// How much its saved work changes, where that was counted.
     pub changed: Option<Changed>,
+    /// Whether it may run here, and what its signatures are worth, where it came from elsewhere; lists don't look.
+    pub origin: Option<Origin>,
     /// What it runs; absent where a list doesn't need it, or where it can't be read.
     pub spec: Option<Spec>,
+}
+
+/// What there is to say of a session that came from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The user has approved it as it is.
+    pub trusted: bool,
+    /// The worst of its events' signatures, where they are required.
+    pub signature: Option<Standing>,
 }
 
 /// How much of a session is looked at.
@@ -68,8 +81,24 @@ pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
     let mut view = row(ws, session, Timestamp::now(), true)?;
     if depth == Depth::Full {
         deepen(ws, &mut view)?;
+        view.origin = origin(ws, &view.session);
     }
     Ok(view)
+}
+
+/// What can't be told, as of a log that is not here whole, is not trusted.
+fn origin(ws: &Workspace, session: &Session) -> Option<Origin> {
+    match trust::subject(ws, session) {
+        Ok(None) => None,
+        Ok(Some(subject)) => Some(Origin {
+            trusted: subject.is_approved(),
+            signature: subject.standing(ws).unwrap_or(Some(Standing::Unknown)),
+        }),
+        Err(_) => Some(Origin {
+            trusted: false,
+            signature: None,
+        }),
+    }
 }
 
 /// Looks at all sessions that the filter lets through.
@@ -150,6 +179,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         overdue,
         worktree: None,
         changed: None,
+        origin: None,
         spec: None,
     }
 }

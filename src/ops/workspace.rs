@@ -14,6 +14,7 @@ use super::local::RunDir;
 use crate::git::Repo;
 use crate::session::event::Stamp;
 use crate::session::{SessionId, Summary};
+use crate::store::seal::Seal;
 use crate::store::{Session, Store};
 
 /// An opened repository and our place in it.
@@ -68,6 +69,9 @@ impl Workspace {
             make_private_dir(&dir)?;
         }
         self.repo.remember_git()?;
+        let mut key = [0; 32];
+        random(&mut key)?;
+        Seal::establish(&local, key)?;
         if self.clone.is_none() {
             self.clone = Some(Clone::establish(&local)?);
         }

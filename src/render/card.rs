@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::paint::Paint;
 use super::time::{age, moment};
 use crate::ops::autopsy::Autopsy;
-use crate::ops::view::View;
+use crate::ops::trust::Standing;
+use crate::ops::view::{Origin, View};
 use crate::session::State;
 use crate::session::text::escape;
 
@@ -80,6 +81,9 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
     line("deadline", summary.deadline.map(moment));
     let whose = if view.here { "this clone" } else { "another clone" };
     line("owner", Some(format!("{whose}, on {}", escape(&summary.host))));
+    if let Some(origin) = view.origin {
+        line("trusted", Some(trusted(origin, paint)));
+    }
     for what in &summary.unsaved {
         line("unsaved", Some(escape(what)));
     }
@@ -87,6 +91,21 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         out.push_str(&post_mortem(autopsy, paint));
     }
     out
+}
+
+fn trusted(origin: Origin, paint: Paint) -> String {
+    let signed = match origin.signature {
+        None => "",
+        Some(Standing::Good) => ", all of it signed",
+        Some(Standing::Unknown) => ", some of it signed by somebody unknown",
+        Some(Standing::Missing) => ", some of it not signed",
+    };
+    let refused = !origin.trusted || matches!(origin.signature, Some(Standing::Unknown | Standing::Missing));
+    let text = match origin.trusted {
+        true => format!("yes: it came from elsewhere, and was approved as it is{signed}"),
+        false => format!("no: it came from elsewhere, and does not run here unless it is approved{signed}"),
+    };
+    if refused { paint.alarm(&text) } else { text }
 }
 
 fn post_mortem(autopsy: &Autopsy, paint: Paint) -> String {

@@ -72,6 +72,13 @@ pub fn session(view: &View) -> Fields {
         .as_ref()
         .map(|spec| serde_json::to_value(&spec.command).unwrap_or_default());
     maybe("command", Some(command.unwrap_or(Value::Null)));
+    if let Some(origin) = view.origin {
+        maybe("trusted", Some(json!(origin.trusted)));
+        maybe(
+            "signature",
+            origin.signature.map(|standing| json!(standing.word())),
+        );
+    }
     maybe("unsaved", Some(json!(summary.unsaved)));
     fields
 }
@@ -139,10 +146,37 @@ fn oid(oid: ObjectId) -> Value {
 }
 
 /// Every name that [`session`] may give.
-pub const SESSION: [&str; 28] = [
-    "id", "state", "here", "stale", "overdue", "frozen", "seq", "epoch", "owner", "host", "home", "created",
-    "updated", "branch", "base", "head", "work", "title", "worker", "issue", "parent", "deadline", "outcome",
-    "reason", "worktree", "labels", "command", "unsaved",
+pub const SESSION: [&str; 30] = [
+    "id",
+    "state",
+    "here",
+    "stale",
+    "overdue",
+    "frozen",
+    "seq",
+    "epoch",
+    "owner",
+    "host",
+    "home",
+    "created",
+    "updated",
+    "branch",
+    "base",
+    "head",
+    "work",
+    "title",
+    "worker",
+    "issue",
+    "parent",
+    "deadline",
+    "outcome",
+    "reason",
+    "worktree",
+    "labels",
+    "command",
+    "trusted",
+    "signature",
+    "unsaved",
 ];
 
 /// Every name that [`event`] may give.

@@ -8,6 +8,7 @@ pub mod format;
 pub mod history;
 pub mod paint;
 pub mod porcelain;
+pub mod proposal;
 pub mod table;
 pub mod time;
 

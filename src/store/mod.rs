@@ -6,6 +6,8 @@ pub mod codec;
 pub mod inbox;
 pub mod merge;
 pub mod names;
+mod provenance;
+pub mod seal;
 pub mod seen;
 pub mod written;
 
@@ -17,12 +19,13 @@ use jiff::Timestamp;
 use crate::git::batch::publish;
 use crate::git::objects::{self, Object, Reader};
 use crate::git::refs::{Expected, Outcome, Reference, Target};
-use crate::git::{self, Durability, Repo};
+use crate::git::{self, Durability, Repo, signature};
 use crate::session::event::FORMAT;
 use crate::session::{Event, Kind, SessionId, Spec, log};
 use cache::Cache;
 use check::Flaw;
 use codec::Foreign;
+use seal::Seal;
 
 /// The file in an event's tree that holds the specification.
 const SPEC: &str = "session.json";
@@ -229,12 +232,16 @@ impl<'r> Store<'r> {
         let blob_id = objects::id_of(self.repo, &blob)?;
         let tree = objects::tree_of_one(SPEC, blob_id);
         let tree_id = objects::id_of(self.repo, &tree)?;
-        let commit = objects::commit(tree_id, &[], by[0], by[1], codec::encode(event).as_bytes());
-        let session = Session {
-            tip: objects::id_of(self.repo, &commit)?,
-            tree: tree_id,
-            event: Box::new(event.clone()),
-        };
+        if self.signs() {
+            // git signs no commit whose tree is not there; nobody minds one that stays.
+            publish(
+                self.repo,
+                vec![blob.clone(), tree.clone()],
+                self.durability,
+                || Ok(()),
+            )?;
+        }
+        let (session, commit) = self.event_on(tree_id, &[], event, by)?;
         self.publish(session, vec![blob, tree, commit], Expected::Absent)
     }
 
@@ -257,14 +264,35 @@ impl<'r> Store<'r> {
                 return Err(Error::Full(onto.id().clone()));
             }
         }
-        let message = codec::encode(event);
-        let commit = objects::commit(onto.tree, &[onto.tip], by[0], by[1], message.as_bytes());
-        let session = Session {
-            tip: objects::id_of(self.repo, &commit)?,
-            tree: onto.tree,
-            event: Box::new(event.clone()),
-        };
-        Ok((session, commit))
+        self.event_on(onto.tree, &[onto.tip], event, by)
+    }
+
+    /// An event's commit, with the mark of this clone, and signed where that is wanted.
+    fn event_on(
+        &self,
+        tree: ObjectId,
+        parents: &[ObjectId],
+        event: &Event,
+        by: [&Signature; 2],
+    ) -> Result<(Session, Object)> {
+        let made =
+            |event: &Event| objects::commit(tree, parents, by[0], by[1], codec::encode(event).as_bytes());
+        let mut event = Box::new(event.clone());
+        let mut commit = made(&event);
+        if let Some(seal) = Seal::known(self.repo) {
+            event.nonce = seal.marked(&event.nonce, &commit.data)?;
+            commit = made(&event);
+        }
+        if self.signs() {
+            commit = signature::sign(self.repo, &commit)?;
+        }
+        let tip = objects::id_of(self.repo, &commit)?;
+        Ok((Session { tip, tree, event }, commit))
+    }
+
+    /// Whether events are signed by git's own means (`session.sign`).
+    fn signs(&self) -> bool {
+        self.repo.config_bool("session.sign") == Some(true)
     }
 
     /// Refuses what a newer version wrote.

@@ -35,15 +35,15 @@ on_every_format! {
         let b = &team[1];
         known_to_all(&team, "foreign", "echo ran > ran.txt");
         let before = team.tip_at_home("foreign");
-        b.session("start foreign").fails(1).says("not trusted").says("--trust");
+        b.session("start foreign").fails(1).says("not approved").says("--trust");
         assert_eq!(team.tip_at_home("foreign"), before);
         assert!(!b.worktree("foreign").exists());
         // To own it is not to trust it, and to try it again isn't either.
         b.session("claim foreign").ok();
-        b.session("start foreign").fails(1).says("not trusted");
+        b.session("start foreign").fails(1).says("not approved");
         assert!(!b.worktree("foreign").exists());
         b.session("terminate foreign").ok();
-        b.session("retry foreign").exits(1).says("not trusted");
+        b.session("retry foreign").exits(1).says("not approved");
         assert_eq!(b.git("for-each-ref refs/heads/session"), "");
         b.session("retry --trust foreign").ok();
     }
@@ -206,7 +206,7 @@ fn clones_of_every_format_share_one_home() {
     for home in formats {
         let team = Team::of(home, &formats);
         known_to_all(&team, "mixed", "echo done > done.txt");
-        team[1].session("start mixed --trust").ok();
+        team[1].session("start --trust mixed").ok();
         team[1].session("wait mixed").ok();
         team[1].session("push").ok();
         team[0].session("fetch").ok();

@@ -55,7 +55,7 @@ on_every_format! {
         a.session("push").ok().says("work: sent");
 
         b.session("fetch").ok();
-        b.session("resume moves --trust").ok();
+        b.session("resume --trust moves").ok();
         b.hear("up");
         let other = b.worktree("moves");
         assert_eq!(b.git_in(&other, "rev-parse HEAD"), a.git_in(&tree, "rev-parse HEAD"));
@@ -76,7 +76,7 @@ on_every_format! {
         b.session("push").ok();
         a.session("fetch").ok().says("taken over");
         std::fs::write(tree.join("kept.ignored"), "mine\n").unwrap();
-        a.session("resume moves --trust").ok();
+        a.session("resume --trust moves").ok();
         a.hear("up");
         assert_eq!(a.git_in(&tree, "rev-parse HEAD"), b.git_in(&other, "rev-parse HEAD"));
         assert_eq!(a.git_in(&tree, "symbolic-ref HEAD"), "refs/heads/session/moves");

@@ -11,7 +11,7 @@ use std::{
 use git_session::git::{
     Durability::Relaxed,
     Repo,
-    snapshot::{Capture, Captured, Unsaved, capture, differs, read, restore},
+    snapshot::{Capture, Captured, Source, Unsaved, capture, differs, read, restore},
     worktree::{self, Add, Checkout, Files, Hooks},
 };
 use gix::ObjectId;
@@ -94,7 +94,7 @@ fn bring_back(sandbox: &Sandbox, path: &Path, work: ObjectId) -> Vec<Unsaved> {
         hooks: Hooks::Skip,
     };
     worktree::add(&repo, &add).unwrap();
-    let restored = restore(&repo, work, path, None).unwrap();
+    let restored = restore(&repo, work, Source::Here, path, None).unwrap();
     restored.unrestored
 }
 
@@ -479,7 +479,9 @@ fn a_worktree_without_a_commit_is_captured_and_comes_back() {
         sandbox.git(["gc", "--quiet", "--prune=now"]);
         add();
         assert_eq!(
-            restore(&sandbox.repo(), work, &path, None).unwrap().unrestored,
+            restore(&sandbox.repo(), work, Source::Here, &path, None)
+                .unwrap()
+                .unrestored,
             []
         );
         assert_same(&before, &look(&path), "unborn");
@@ -620,7 +622,7 @@ fn the_state_of_a_worker_comes_back() {
         files(&state, &state, &mut before);
         let config = fs::read(state.join("s/.git/config")).unwrap();
         fs::remove_dir_all(&state).unwrap();
-        restore(&repo, captured.work, &path, Some(&state)).unwrap();
+        restore(&repo, captured.work, Source::Here, &path, Some(&state)).unwrap();
         let mut after = BTreeMap::new();
         files(&state, &state, &mut after);
         assert_same(&before, &after, "state");
@@ -702,7 +704,7 @@ fn a_hostile_work_commit_writes_nothing_outside() {
                 names
             };
             let around = beside(&sandbox);
-            let restored = restore(&sandbox.repo(), work, &path, None).unwrap();
+            let restored = restore(&sandbox.repo(), work, Source::Here, &path, None).unwrap();
             assert!(
                 !restored.unrestored.is_empty(),
                 "what isn't taken is named: {attack}"

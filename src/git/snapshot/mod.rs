@@ -8,6 +8,7 @@
 
 mod beside;
 mod capture;
+mod elsewhere;
 mod holds;
 mod index;
 mod manifest;
@@ -27,7 +28,7 @@ use super::{Error, Repo, Result};
 pub use capture::{Capture, Captured, Extra, capture, differs};
 pub use holds::{has_state, join, untracked};
 pub use manifest::{Manifest, Name};
-pub use restore::{Restored, restore};
+pub use restore::{Restored, Source, restore};
 
 /// Something that a snapshot doesn't hold, or that could not be put back.
 #[derive(Debug, Clone, PartialEq, Eq)]

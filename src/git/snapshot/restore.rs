@@ -5,16 +5,25 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use gix::bstr::{BStr, ByteSlice};
-use gix::objs::tree::EntryKind;
+use gix::bstr::{BStr, BString, ByteSlice};
+use gix::objs::tree::{Entry, EntryKind};
 
 use super::beside::{MIDST, NESTED, STATE};
 use super::manifest::{Name, Odd};
-use super::store::{Takes, Within, apply, contained, unstore, write_file};
-use super::{Unsaved, Work, midst, read};
+use super::store::{Takes, Within, apply, contained, unescape, unstore, write_file};
+use super::{Unsaved, Work, elsewhere, midst, read};
 use crate::git::objects;
 use crate::git::repo::{RefFormat, parse_oid};
 use crate::git::{Error, Repo, Result, worktree};
+
+/// Whose work is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// It was saved in this repository.
+    Here,
+    /// It came from somebody else: nothing of it may tell git what to run.
+    Elsewhere,
+}
 
 /// What was put back.
 #[derive(Debug, Default)]
@@ -27,12 +36,26 @@ pub struct Restored {
 ///
 /// The worktree is new, made at the work's HEAD without files. Tracked files that were unmodified go through git's
 /// filters as with any checkout; all others are written byte for byte.
-pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<&Path>) -> Result<Restored> {
-    let work = read(repo, work)?;
+pub fn restore(
+    repo: &Repo,
+    work: gix::ObjectId,
+    source: Source,
+    path: &Path,
+    state_dir: Option<&Path>,
+) -> Result<Restored> {
+    let mut work = read(repo, work)?;
+    if source == Source::Elsewhere {
+        let manifest = &mut work.manifest;
+        manifest
+            .directories
+            .values_mut()
+            .chain([&mut manifest.odd])
+            .for_each(elsewhere::tame);
+    }
     let mut lost = Vec::new();
     let found = worktree::at(repo, path)?;
     if let Some(found) = &found {
-        lost.extend(half_done(repo, &work, path, &found.git_dir)?);
+        lost.extend(half_done(repo, &work, source, path, &found.git_dir)?);
     }
     lost.extend(checkout(repo, &work, path)?);
     for Name(gone) in &work.manifest.deleted {
@@ -48,13 +71,13 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
     }
     for (number, Name(nested)) in work.manifest.nested.iter().enumerate() {
         match contained(path, nested.as_ref(), Within::Worktree) {
-            Ok(place) => lost.extend(bring_back(
-                repo,
-                &work,
-                &format!("{NESTED}/{number}"),
-                &place,
-                ALL,
-            )?),
+            Ok(place) => {
+                let left = bring_back_nested(repo, &work, number, source, &place)?;
+                lost.extend(left.into_iter().map(|left| Unsaved {
+                    path: format!("{nested}/{}", left.path).into(),
+                    why: left.why,
+                }));
+            }
             Err(error) => lost.push(Unsaved::new(nested.clone(), error)),
         }
     }
@@ -71,6 +94,58 @@ pub fn restore(repo: &Repo, work: gix::ObjectId, path: &Path, state_dir: Option<
         .args(["update-index", "-q", "--refresh"])
         .output()?;
     Ok(Restored { unrestored: lost })
+}
+
+/// Writes a nested repository out; of somebody else's, nothing comes that would tell git what to run.
+fn bring_back_nested(
+    repo: &Repo,
+    work: &Work,
+    number: usize,
+    source: Source,
+    to: &Path,
+) -> Result<Vec<Unsaved>> {
+    let name = format!("{NESTED}/{number}");
+    if source == Source::Here {
+        return bring_back(repo, work, &name, to, ALL);
+    }
+    let mut lost = bring_back(repo, work, &name, to, &elsewhere::takes_nested)?;
+    let configs: Vec<BString> = lost
+        .extract_if(.., |lost| elsewhere::is_config(lost.path.as_ref()))
+        .map(|lost| lost.path)
+        .collect();
+    for path in configs {
+        let file = to.join(OsStr::from_bytes(&path));
+        for (key, value) in entries(repo, blob_at(repo, work, &format!("{name}/{path}"))?)? {
+            if elsewhere::takes_key(key.as_ref()) {
+                repo.git()?
+                    .args(["config", "--add", "--file"])
+                    .arg(&file)
+                    .arg(OsStr::from_bytes(&key))
+                    .arg(OsStr::from_bytes(&value))
+                    .run()?;
+            } else {
+                lost.push(Unsaved::new(format!("{path}: {key}"), FOREIGN_CONFIG));
+            }
+        }
+    }
+    Ok(lost)
+}
+
+/// Why configuration is left out.
+const FOREIGN_CONFIG: &str = "configuration is not taken from a snapshot";
+
+/// The keys and values of a configuration file.
+fn entries(repo: &Repo, config: Vec<u8>) -> Result<Vec<(BString, BString)>> {
+    let listed = repo
+        .git()?
+        .args(["config", "--file", "-", "--list", "-z"])
+        .input(config)
+        .run()?;
+    let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    Ok(entries
+        .map(|entry| entry.split_once_str("\n").unwrap_or((entry, b"true")))
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect())
 }
 
 /// Writes a stored directory out; one that was empty or absent is made empty, except for git's own.
@@ -113,31 +188,40 @@ fn bring_back_state(repo: &Repo, work: &Work, state: &Path) -> Result<Vec<Unsave
 const ALL: Takes = &|_, _| true;
 
 /// Git's own files of what is half done, and how the checkout is sparse; nothing else gets into a git directory.
-fn half_done(repo: &Repo, work: &Work, path: &Path, git_dir: &Path) -> Result<Vec<Unsaved>> {
-    let takes = |path: &BStr, kind| kind != EntryKind::Link && path != CONFIG && midst::takes(path);
+fn half_done(repo: &Repo, work: &Work, source: Source, path: &Path, git_dir: &Path) -> Result<Vec<Unsaved>> {
+    let is_ours = source == Source::Here;
+    let takes = |path: &BStr, kind| {
+        kind != EntryKind::Link
+            && path != CONFIG
+            && midst::takes(path)
+            && (is_ours || elsewhere::takes_half_done(path))
+    };
     let mut lost = bring_back(repo, work, MIDST, git_dir, &takes)?;
+    let todo = git_dir.join(elsewhere::TODO);
+    if !is_ours && let Ok(content) = fs::read(&todo) {
+        let (kept, commands) = elsewhere::without_commands(&content);
+        let why = "it is somebody else's command";
+        lost.extend(
+            commands
+                .iter()
+                .map(|command| Unsaved::new(format!("{}: {command}", elsewhere::TODO), why)),
+        );
+        fs::write(&todo, kept).map_err(Error::io(format!("'{}'", todo.display())))?;
+    }
     let Some(config) = lost.iter().position(|lost| lost.path == CONFIG) else {
         return Ok(lost);
     };
     // Of a configuration, which may say what is to be executed, only what is known to be harmless is taken.
     lost.remove(config);
-    let stored = bytes_of(repo, work, CONFIG)?;
-    let listed = repo
-        .git()?
-        .args(["config", "--file", "-", "--list", "-z"])
-        .input(stored)
-        .run()?;
-    for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
-        let (key, value) = entry.split_once_str("\n").unwrap_or((entry, b"true"));
+    for (key, value) in entries(repo, blob_at(repo, work, &format!("{MIDST}/{CONFIG}"))?)? {
         if SPARSE.iter().any(|known| key == known.as_bytes()) {
             repo.git_in(path)?
                 .args(["config", "--worktree"])
-                .arg(OsStr::from_bytes(key))
-                .arg(OsStr::from_bytes(value))
+                .arg(OsStr::from_bytes(&key))
+                .arg(OsStr::from_bytes(&value))
                 .run()?;
         } else {
-            let why = "configuration is not taken from a snapshot";
-            lost.push(Unsaved::new(format!("{CONFIG}: {}", key.as_bstr()), why));
+            lost.push(Unsaved::new(format!("{CONFIG}: {key}"), FOREIGN_CONFIG));
         }
     }
     Ok(lost)
@@ -147,14 +231,18 @@ fn half_done(repo: &Repo, work: &Work, path: &Path, git_dir: &Path) -> Result<Ve
 const CONFIG: &str = "config.worktree";
 const SPARSE: [&str; 3] = ["core.sparsecheckout", "core.sparsecheckoutcone", "index.sparse"];
 
-/// The content of one of git's own files, as stored.
-fn bytes_of(repo: &Repo, work: &Work, name: &str) -> Result<Vec<u8>> {
-    let entries = objects::tree(repo, work.stored)?.entries;
-    let content = match entries.iter().find(|entry| entry.filename == MIDST) {
-        Some(entry) => objects::blob_in_tree(repo, entry.oid, name)?,
-        None => None,
-    };
-    Ok(content.unwrap_or_default())
+/// The content of a file that is stored in a directory; nothing if it isn't there.
+fn blob_at(repo: &Repo, work: &Work, path: &str) -> Result<Vec<u8>> {
+    let mut oid = work.stored;
+    for part in path.split('/') {
+        let entries = objects::tree(repo, oid)?.entries;
+        let is_it = |entry: &&Entry| unescape(entry.filename.as_bstr()) == part;
+        match entries.iter().find(is_it) {
+            Some(entry) => oid = entry.oid,
+            None => return Ok(Vec::new()),
+        }
+    }
+    Ok(objects::read(repo, oid)?.data)
 }
 
 fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {

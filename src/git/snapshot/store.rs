@@ -159,7 +159,8 @@ fn escape(name: &[u8]) -> BString {
     }
 }
 
-fn unescape(name: &BStr) -> &BStr {
+/// The name that a tree's entry stands for.
+pub fn unescape(name: &BStr) -> &BStr {
     name.strip_prefix(b"%").unwrap_or(name).as_bstr()
 }
 

@@ -1,0 +1,54 @@
+//! What would run of a session that came from elsewhere, told to who is to approve it.
+
+use std::path::Path;
+
+use super::escape;
+use super::paint::Paint;
+use crate::ops::trust::Subject;
+
+/// What a person goes by, beside what is in the subject itself.
+pub struct Facts<'a> {
+    pub place: &'a Path,
+    /// What the work changes, as `git diff --stat` shows it, or why that can't be told.
+    pub stat: &'a str,
+    /// Repositories within it.
+    pub nested: &'a [String],
+}
+
+/// Writes what would run, where, and on what.
+pub fn proposal(subject: &Subject, facts: &Facts<'_>, paint: Paint) -> String {
+    let Subject {
+        id, spec, foreign, ..
+    } = subject;
+    let what = match subject.derived {
+        true => "runs again what came from elsewhere",
+        false => "came from elsewhere",
+    };
+    let mut out = format!("{}\n", paint.heading(&format!("session {id} {what}")));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(&format!("  {name:<12}{}\n", escape(value)));
+        }
+    };
+    line("command", &spec.command_line());
+    let resume = spec.resume.iter().map(|arg| arg.to_string());
+    line("on resume", &shell_words::join(resume));
+    line("directory", &facts.place.to_string_lossy());
+    line("branch", spec.branch.as_deref().unwrap_or_default());
+    line("worker", spec.worker.as_deref().unwrap_or_default());
+    line("environment", &spec.environment.join(" "));
+    if let Some(foreign) = foreign {
+        line("written by", &foreign.event.by);
+        line("host", &foreign.event.summary.host);
+    }
+    line("repositories", &facts.nested.join(" "));
+    if facts.stat.trim().is_empty() {
+        line("changes", "nothing");
+    } else {
+        out.push_str("  changes\n");
+        for stat in facts.stat.lines() {
+            out.push_str(&format!("   {}\n", escape(stat)));
+        }
+    }
+    out
+}

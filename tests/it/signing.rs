@@ -1,0 +1,118 @@
+//! Events signed by git's own means, and sessions that run only if they are.
+
+use std::fs;
+
+use crate::on_every_format;
+use crate::sandbox::{Sandbox, Team};
+
+/// Gives a clone a key of its own by which it signs events; none where there are no means to make one.
+fn signs(sandbox: &Sandbox) -> Option<String> {
+    let Ok(program) = which::which("ssh-keygen") else {
+        assert!(std::env::var_os("CI").is_none(), "ssh-keygen is missing");
+        eprintln!("skipped: there is no ssh-keygen");
+        return None;
+    };
+    let key = sandbox.root().join("home/key");
+    let made = sandbox
+        .command(program)
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "a key", "-f"])
+        .args([&key])
+        .run();
+    made.ok();
+    sandbox.config("gpg.format", "ssh");
+    sandbox.config("user.signingKey", key.with_extension("pub").to_str().unwrap());
+    sandbox.config("session.sign", "true");
+    Some(fs::read_to_string(key.with_extension("pub")).unwrap())
+}
+
+/// Lets a clone know signers.
+fn knows(sandbox: &Sandbox, signers: &[(&str, &str)]) {
+    let path = sandbox.root().join("home/signers");
+    let lines: String = signers.iter().map(|(who, key)| format!("{who} {key}")).collect();
+    fs::write(&path, lines).unwrap();
+    sandbox.config("gpg.ssh.allowedSignersFile", path.to_str().unwrap());
+}
+
+on_every_format! {
+    fn an_event_is_signed_as_git_signs_commits(sandbox: &Sandbox) {
+        let Some(key) = signs(sandbox) else { return };
+        knows(sandbox, &[("dev@example.com", &key)]);
+        sandbox.run_script("--id signed --title 'Ünsigned: ->'", "echo x > x.txt").ok();
+        sandbox.session("note signed -m noted").ok();
+        for commit in sandbox.git("log --format=%H refs/sessions/signed").lines() {
+            sandbox.git(&format!("verify-commit {commit}"));
+            assert!(!sandbox.git(&format!("cat-file commit {commit}")).contains("\nencoding "));
+        }
+        assert_eq!(sandbox.events("signed"), ["create", "start", "terminate", "note"]);
+        // It is still known as this clone's own.
+        assert!(sandbox.show("signed").get("trusted").is_none());
+        sandbox.assert_sound();
+    }
+
+    fn without_a_key_nothing_is_written(sandbox: &Sandbox) {
+        sandbox.config("session.sign", "true");
+        sandbox.config("gpg.format", "ssh");
+        sandbox.config("user.signingKey", "/nowhere/key");
+        sandbox.session("new --id unsigned -- true").fails(128);
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn what_is_not_well_signed_does_not_run_where_it_has_to_be(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let Some(key) = signs(a) else { return };
+        b.config("session.requireSignature", "true");
+        a.new_session("--id well -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        assert_eq!(b.show("well")["signature"], "unknown");
+        b.session("start --trust well").fails(1).says("signed by somebody unknown");
+        knows(b, &[("person0@example.com", &key)]);
+        assert_eq!(b.show("well")["signature"], "good");
+        b.session("start well").fails(1).says("not approved");
+        b.session("trust well").ok();
+        b.session("start well").ok();
+        b.session("wait well").ok();
+
+        // One event of many is enough to refuse it.
+        a.new_session("--id partly -- true");
+        a.config("session.sign", "false");
+        a.session("note partly -m unsigned").ok();
+        a.config("session.sign", "true");
+        a.session("note partly -m signed").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        assert_eq!(b.show("partly")["signature"], "missing");
+        b.session("show partly").ok().prints("some of it not signed");
+        let json = b.session("start --json --trust partly").exits(1).json();
+        assert_eq!(json["error"]["code"], "unsigned");
+        b.session("trust partly").fails(1).says("not signed");
+        // A retry of it is no way around.
+        a.session("terminate partly").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("retry --trust partly").fails(1).says("not signed");
+    }
+
+    fn a_merge_needs_no_signature(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        let (a, b, c) = (&team[0], &team[1], &team[2]);
+        let (Some(first), Some(second)) = (signs(a), signs(b)) else { return };
+        a.new_session("--id two -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim --offline two").ok();
+        b.session("note two -m there").ok();
+        a.session("note two -m here").ok();
+        for clone in [a, b, a] {
+            clone.session("sync").ok();
+        }
+        assert_ne!(a.git("rev-list --merges refs/sessions/two"), "");
+        knows(c, &[("person0@example.com", &first), ("person1@example.com", &second)]);
+        c.config("session.requireSignature", "true");
+        c.session("fetch").ok();
+        assert_eq!(c.show("two")["signature"], "good");
+        c.session("start --trust two").ok();
+        c.session("wait two").ok();
+    }
+}
