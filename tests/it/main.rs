@@ -6,6 +6,7 @@ mod completions;
 mod crash;
 mod format;
 mod git_repo;
+mod hostile;
 mod inbox;
 mod input;
 mod lifecycle;

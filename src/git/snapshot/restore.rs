@@ -115,7 +115,11 @@ fn bring_back_nested(
         .collect();
     for path in configs {
         let file = to.join(OsStr::from_bytes(&path));
-        for (key, value) in entries(repo, blob_at(repo, work, &format!("{name}/{path}"))?)? {
+        let Some(entries) = entries(repo, blob_at(repo, work, &format!("{name}/{path}"))?)? else {
+            lost.push(Unsaved::new(path, "it can't be read"));
+            continue;
+        };
+        for (key, value) in entries {
             if elsewhere::takes_key(key.as_ref()) {
                 repo.git()?
                     .args(["config", "--add", "--file"])
@@ -134,18 +138,24 @@ fn bring_back_nested(
 /// Why configuration is left out.
 const FOREIGN_CONFIG: &str = "configuration is not taken from a snapshot";
 
-/// The keys and values of a configuration file.
-fn entries(repo: &Repo, config: Vec<u8>) -> Result<Vec<(BString, BString)>> {
+/// The keys and values of a configuration file; none where git can't read it.
+fn entries(repo: &Repo, config: Vec<u8>) -> Result<Option<Vec<(BString, BString)>>> {
     let listed = repo
         .git()?
         .args(["config", "--file", "-", "--list", "-z"])
         .input(config)
-        .run()?;
-    let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    Ok(entries
+        .output()?;
+    if !listed.status.success() {
+        return Ok(None);
+    }
+    let entries = listed
+        .stdout
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty());
+    let entries = entries
         .map(|entry| entry.split_once_str("\n").unwrap_or((entry, b"true")))
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect())
+        .map(|(key, value)| (key.into(), value.into()));
+    Ok(Some(entries.collect()))
 }
 
 /// Writes a stored directory out; one that was empty or absent is made empty, except for git's own.
@@ -213,7 +223,11 @@ fn half_done(repo: &Repo, work: &Work, source: Source, path: &Path, git_dir: &Pa
     };
     // Of a configuration, which may say what is to be executed, only what is known to be harmless is taken.
     lost.remove(config);
-    for (key, value) in entries(repo, blob_at(repo, work, &format!("{MIDST}/{CONFIG}"))?)? {
+    let Some(entries) = entries(repo, blob_at(repo, work, &format!("{MIDST}/{CONFIG}"))?)? else {
+        lost.push(Unsaved::new(CONFIG, "it can't be read"));
+        return Ok(lost);
+    };
+    for (key, value) in entries {
         if SPARSE.iter().any(|known| key == known.as_bytes()) {
             repo.git_in(path)?
                 .args(["config", "--worktree"])
@@ -328,6 +342,9 @@ fn write_raw(repo: &Repo, work: &Work, root: &Path, path: &BStr) -> Result<std::
             return Ok(Err("it is not in the snapshot".to_owned()));
         };
         if parts.peek().is_some() {
+            if entry.mode.kind() != EntryKind::Tree {
+                return Ok(Err("it is not in the snapshot".to_owned()));
+            }
             tree = entry.oid;
             continue;
         }
