@@ -27,7 +27,7 @@ pub fn proposal(subject: &Subject, facts: &Facts<'_>, paint: Paint) -> String {
     let mut out = format!("{}\n", paint.heading(&format!("session {id} {what}")));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            out.push_str(&format!("  {name:<12}{}\n", escape(value)));
+            out.push_str(&format!("  {name:<14}{}\n", escape(value)));
         }
     };
     line("command", &spec.command_line());
