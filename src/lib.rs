@@ -49,6 +49,7 @@
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
+//! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |

@@ -31,6 +31,7 @@ mod suspend;
 mod sync;
 mod terminate;
 mod trust;
+mod verify;
 mod wait;
 
 use std::ffi::OsString;
@@ -119,6 +120,7 @@ verbs! {
     Trust "trust" in trust,
     Recover "recover" in recover,
     Prune "prune" in prune,
+    Verify "verify" in verify,
     Setup "setup" in setup,
     Complete "complete" in complete: hide,
     Supervise "supervise" in supervise: hide,
@@ -204,6 +206,7 @@ mod tests {
             "restore x --at 1",
             "recover --all",
             "prune",
+            "verify --remote=origin x",
             "setup --completions bash",
             "push origin x",
             "fetch -n",

@@ -48,6 +48,7 @@ const PAGES: [File; 27] = [
     page!("sync"),
     page!("terminate"),
     page!("trust"),
+    page!("verify"),
     page!("wait"),
 ];
 

@@ -19,6 +19,7 @@ pub mod snapshot;
 mod terminal;
 pub mod time;
 mod watched;
+pub mod whole;
 pub mod worktree;
 
 pub use error::{Error, Result};

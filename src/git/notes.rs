@@ -63,6 +63,33 @@ pub fn append(
     Err(Error::Malformed(format!("'{notes_ref}' is changed all the time")))
 }
 
+/// Reads all notes: the object that each is about, and what it says.
+///
+/// Names in the tree that are no object's are left out.
+pub fn all(repo: &Repo, notes_ref: &str) -> Result<Vec<(ObjectId, Vec<u8>)>> {
+    let root = match repo.refs().get(notes_ref)? {
+        Some(Target::Object(tip)) => objects::tree_of(repo, tip)?,
+        None => return Ok(Vec::new()),
+        Some(_) => return Err(Error::Malformed(format!("'{notes_ref}' is no plain reference"))),
+    };
+    let mut found = Vec::new();
+    let mut next = vec![(Vec::new(), root)];
+    while let Some((prefix, tree)) = next.pop() {
+        for entry in objects::tree(repo, tree)?.entries {
+            let hex = [prefix.as_slice(), entry.filename.as_slice()].concat();
+            let is_whole = hex.len() == repo.object_hash().len_in_hex();
+            if entry.mode.is_tree() && !is_whole {
+                // Deeper than a name is long there can be no note.
+                next.extend((hex.len() < repo.object_hash().len_in_hex()).then_some((hex, entry.oid)));
+            } else if let Some(about) = ObjectId::from_hex(&hex).ok().filter(|_| is_whole) {
+                found.push((about, objects::read(repo, entry.oid)?.data));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// A tree of notes, read as far as it is needed.
 #[derive(Default)]
 struct Tree {

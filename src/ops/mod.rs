@@ -39,6 +39,7 @@ pub mod supervise;
 pub mod sync;
 pub mod tracking;
 pub mod trust;
+pub mod verify;
 pub mod view;
 pub mod wait;
 pub mod work;

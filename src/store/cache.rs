@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use crate::git::Repo;
+use crate::git::{self, Repo};
 
 /// How much the file may grow beyond twice what was in it when it was last tidied, in bytes.
 const SLACK: u64 = 4 << 20;
@@ -117,13 +117,41 @@ fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<Object
         .filter_map(|id| Some(record(id, cache.get(&id)?)))
         .flatten()
         .collect();
-    let write = || -> std::io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-        temp.write_all(format!("{HEADER}{}\n", records.len()).as_bytes())?;
-        temp.write_all(&records)?;
-        temp.persist(path).map(|_| ()).map_err(|error| error.error)
-    };
     // As above: nothing but time is lost.
-    let _ = write();
+    let _ = replace(path, &records);
+}
+
+fn replace(path: &Path, records: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut temp = tempfile::NamedTempFile::new_in(dir)?;
+    temp.write_all(format!("{HEADER}{}\n", records.len()).as_bytes())?;
+    temp.write_all(records)?;
+    temp.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// Names the commits whose content in the file is another one's: the checksums only tell what a crash did.
+pub fn false_ones(repo: &Repo) -> Vec<ObjectId> {
+    let cache = Cache::read(repo);
+    let is_false = |id: &ObjectId| {
+        let content = cache.get(id)?;
+        let right = gix::objs::compute_hash(id.kind(), gix::objs::Kind::Commit, content).ok()?;
+        (right != *id).then_some(())
+    };
+    let mut found: Vec<ObjectId> = cache.commits.keys().copied().collect();
+    found.retain(|id| is_false(id).is_some());
+    found.sort();
+    found
+}
+
+/// Writes the file anew with these commits.
+pub fn rebuild(repo: &Repo, commits: &[(ObjectId, Vec<u8>)]) -> git::Result<()> {
+    let path = path(repo);
+    if !path.parent().is_some_and(Path::is_dir) {
+        return Ok(());
+    }
+    let records: Vec<u8> = commits
+        .iter()
+        .flat_map(|(id, commit)| record(*id, commit))
+        .collect();
+    replace(&path, &records).map_err(git::Error::io(format!("cannot write '{}'", path.display())))
 }

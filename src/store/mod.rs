@@ -3,6 +3,7 @@
 mod cache;
 pub mod check;
 pub mod codec;
+mod every;
 pub mod inbox;
 pub mod merge;
 pub mod names;

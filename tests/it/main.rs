@@ -32,6 +32,7 @@ mod signing;
 mod snapshot;
 mod state;
 mod trust;
+mod verify;
 mod worker;
 mod workers;
 mod worktree;

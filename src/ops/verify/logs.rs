@@ -1,0 +1,175 @@
+//! Logs, replayed, against what was last seen elsewhere and what was asked.
+
+use std::collections::HashSet;
+
+use super::{Finding, Here, Report};
+use crate::ops::workspace::Workspace;
+use crate::session::SessionId;
+use crate::session::log::Illegal;
+use crate::session::merge::Relation;
+use crate::store::check::Flaw;
+use crate::store::inbox::Inbox;
+use crate::store::{self, Session};
+
+/// Replays a log and compares it with what was seen of it elsewhere.
+pub fn verify(ws: &Workspace, session: &Session, here: &Here, findings: &mut Vec<Finding>) {
+    let id = session.id();
+    if let Err(error) = ws.store().check(session, None) {
+        // A log that can't be replayed can't be compared either.
+        findings.push(flaw(id, &error));
+        return;
+    }
+    if let Err(error) = ws.store().spec(session)
+        && !session.event.is_newer_format()
+    {
+        findings.push(flaw(id, &error));
+    }
+    for (remote, tip) in here.seen.get(id).into_iter().flatten() {
+        if *tip == session.tip {
+            continue;
+        }
+        let theirs = match ws.store().at(id, *tip) {
+            Ok(theirs) => theirs,
+            // Somebody else's, under the same name there.
+            Err(store::Error::NotOurs { .. }) => continue,
+            Err(error) => {
+                findings.push(elsewhere(remote, flaw(id, &error)));
+                continue;
+            }
+        };
+        match compare(ws, session, remote, &theirs) {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(elsewhere(remote, flaw(id, &error))),
+        }
+    }
+    match unanswered(ws, session) {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(flaw(id, &error)),
+    }
+}
+
+fn compare(ws: &Workspace, ours: &Session, remote: &str, theirs: &Session) -> store::Result<Option<Finding>> {
+    let id = ours.id();
+    let relation = ws.store().relation(ours, theirs)?;
+    if matches!(relation, Relation::Behind | Relation::Diverged) {
+        ws.store().check(theirs, Some(ours))?;
+    }
+    // Only this clone writes what this clone owns: that can't have come from elsewhere.
+    let is_own = ws.owns(&theirs.event.summary);
+    Ok(match relation {
+        Relation::Behind if is_own => Some(Finding::of(
+            id,
+            "rewound",
+            format!(
+                "its log was rewound: '{remote}' has event {} of this clone, and here it ends with {}",
+                theirs.event.seq, ours.event.seq
+            ),
+        )),
+        Relation::Diverged => {
+            ws.store().check_same_root(ours, theirs)?;
+            (is_own && ws.owns(&ours.event.summary)).then(|| {
+                let message = format!("this clone's events here and on '{remote}' are not the same");
+                Finding::of(id, "diverged", message)
+            })
+        }
+        Relation::Same | Relation::Ahead | Relation::Behind => None,
+    })
+}
+
+/// What was asked of this clone, is here, and has no answer in the log.
+fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> {
+    let id = session.id();
+    if !ws.owns(&session.event.summary) {
+        return Ok(Vec::new());
+    }
+    let entries = ws.store().inbox(Some(id))?.entries;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut events, mut answered) = (HashSet::new(), HashSet::new());
+    ws.store().every_event(session, |commit, event| {
+        events.insert(commit);
+        answered.extend(event.request.clone());
+    })?;
+    let mut findings = Vec::new();
+    for entry in entries {
+        match entry.inbox {
+            Inbox::Request { request, .. } if !answered.contains(&request.nonce) => {
+                let message = format!(
+                    "'{}' asked to {}, which was not answered ('git session sync' does)",
+                    request.host,
+                    request.ask.phrase()
+                );
+                findings.push(Finding::of(id, "unanswered", message));
+            }
+            Inbox::Superseded(other) if !events.contains(&other.tip) => {
+                let message = format!(
+                    "events up to {} of '{}' wait to be merged ('git session sync' does)",
+                    other.event.seq, other.event.summary.host
+                );
+                findings.push(Finding::of(id, "unmerged", message));
+            }
+            Inbox::Request { .. } | Inbox::Superseded(_) => {}
+        }
+    }
+    Ok(findings)
+}
+
+/// Replays logs that were seen elsewhere and are not followed here.
+pub fn only_elsewhere(ws: &Workspace, here: &Here, report: &mut Report) {
+    let known: HashSet<&SessionId> = here.sessions.iter().map(|session| session.id()).collect();
+    let mut ids: Vec<&SessionId> = here.seen.keys().filter(|id| !known.contains(id)).collect();
+    ids.sort();
+    for id in ids {
+        for (remote, tip) in &here.seen[id] {
+            let checked = ws.store().at(id, *tip);
+            match checked.and_then(|theirs| ws.store().check(&theirs, None)) {
+                Ok(()) => {}
+                Err(store::Error::NotOurs { .. }) => report.skipped += 1,
+                Err(error) => report.findings.push(elsewhere(remote, flaw(id, &error))),
+            }
+        }
+    }
+}
+
+fn elsewhere(remote: &str, finding: Finding) -> Finding {
+    let message = format!("as '{remote}' was seen to have it: {}", finding.message);
+    Finding { message, ..finding }
+}
+
+/// What an error of the store says of a log.
+fn flaw(id: &SessionId, error: &store::Error) -> Finding {
+    let (code, seq) = match error {
+        store::Error::Illegal { why, .. } => ("illegal-log", seq(why)),
+        store::Error::OtherRoot { .. } => ("other-root", None),
+        store::Error::Spec { .. } => ("bad-specification", None),
+        store::Error::Git(_) => ("unreadable", None),
+        _ => ("illegal-log", None),
+    };
+    // The line begins with the id already.
+    let message = match error {
+        store::Error::Illegal { why, .. } => format!("its log is not legal: {why}"),
+        error => error.to_string(),
+    };
+    Finding {
+        seq,
+        ..Finding::of(id, code, message)
+    }
+}
+
+fn seq(why: &Flaw) -> Option<u64> {
+    match why {
+        Flaw::Parents { seq, .. } | Flaw::Merge { seq } => Some(*seq),
+        Flaw::Step(illegal) => match illegal {
+            Illegal::Empty => None,
+            Illegal::Step { seq, .. }
+            | Illegal::From { seq, .. }
+            | Illegal::State { seq, .. }
+            | Illegal::Sequence { seq, .. }
+            | Illegal::Epoch { seq, .. }
+            | Illegal::Owner { seq, .. }
+            | Illegal::Id { seq, .. }
+            | Illegal::Created { seq, .. } => Some(*seq),
+        },
+    }
+}
