@@ -50,6 +50,8 @@
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
 //! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
+//! | `ops/forget/mod.rs` | an ended session's work, here and on remotes, when its user says so | nothing, on purpose: the log says that it was forgotten |
+//! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |
@@ -62,7 +64,7 @@
 //! | `ops/approvals.rs` | an approval that is taken back | nothing: it can be given again |
 //! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
 //!
-//! Logs, work and notes are deleted by nobody.
+//! Logs and notes are deleted by nobody, and work by `forget` alone.
 
 pub mod cli;
 pub mod git;

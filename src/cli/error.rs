@@ -188,6 +188,7 @@ fn hint(error: &Error) -> Option<String> {
                 "'git session suspend {id}' asks for it; 'git session claim --force {id}' takes it unseen"
             )
         }
+        Error::NotEnded { id, .. } => format!("'git session terminate {id}' ends it"),
         Error::NoAnswer { id, .. } => {
             format!("'git session sync' there answers, 'git session log {id}' here shows it after a fetch")
         }

@@ -8,6 +8,7 @@ mod diff;
 mod error;
 mod exec;
 mod fetch;
+mod forget;
 mod list;
 mod log;
 mod new;
@@ -118,6 +119,7 @@ verbs! {
     Sync "sync" in sync,
     Claim "claim" in claim,
     Trust "trust" in trust,
+    Forget "forget" in forget,
     Recover "recover" in recover,
     Prune "prune" in prune,
     Verify "verify" in verify,
@@ -213,6 +215,7 @@ mod tests {
             "sync",
             "claim x",
             "trust --revoke x",
+            "forget --yes x",
             "relay x /x",
             "complete -- li",
             "supervise x /x 3 4",

@@ -22,6 +22,12 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Writes a question, whose answer is typed after it.
+pub fn ask(question: &str) {
+    // As above.
+    let _ = write!(io::stderr().lock(), "{question}");
+}
+
 /// Writes a JSON value as data, on one line.
 pub fn json(value: &serde_json::Value) {
     let mut line = value.to_string();

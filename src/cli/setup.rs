@@ -21,13 +21,14 @@ macro_rules! page {
     };
 }
 
-const PAGES: [File; 27] = [
+const PAGES: [File; 28] = [
     ("git-session.1", include_str!("../../man/git-session.1")),
     page!("checkpoint"),
     page!("claim"),
     page!("diff"),
     page!("exec"),
     page!("fetch"),
+    page!("forget"),
     page!("list"),
     page!("log"),
     page!("new"),

@@ -3,7 +3,7 @@
 use gix::ObjectId;
 
 use super::diff::{Difference, difference};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::follow::{copy, tail_start};
 use super::workspace::Workspace;
 use crate::store::Session;
@@ -45,9 +45,10 @@ pub fn autopsy(ws: &Workspace, session: &Session) -> Result<Option<Autopsy>> {
     if let Some(head) = summary.head.filter(|head| Some(*head) != summary.base) {
         autopsy.last_commit = subject(ws, head)?;
     }
-    let difference = difference(ws, session)?;
-    if !difference.is_empty() {
-        autopsy.changed = stat(ws, &difference)?;
+    match difference(ws, session) {
+        Ok(difference) if !difference.is_empty() => autopsy.changed = stat(ws, &difference)?,
+        Ok(_) | Err(Error::Forgotten(_)) => {}
+        Err(error) => return Err(error),
     }
     Ok(Some(autopsy))
 }

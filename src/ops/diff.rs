@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::changed::Changed;
 use super::checkout::standing;
 use super::error::{Error, Result};
+use super::forget::check_not_forgotten;
 use super::workspace::Workspace;
 use crate::git::command::Cmd;
 use crate::git::snapshot;
@@ -70,6 +71,9 @@ pub fn difference(ws: &Workspace, session: &Session) -> Result<Difference> {
             .args(["add", "--all", "--intent-to-add"])
             .run()?;
         return Ok(live);
+    }
+    if summary.work.is_none() {
+        check_not_forgotten(ws, session)?;
     }
     let to = match summary.work {
         Some(work) => snapshot::read(&ws.repo, work)?.snapshot,

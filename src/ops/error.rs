@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::session::{IdError, Refused, SessionId};
+use crate::session::{IdError, Refused, SessionId, State};
 use crate::worker::{DetachError, LeaseError, PlatformError, ReadyError};
 use crate::{git, store};
 
@@ -114,6 +114,12 @@ pub enum Error {
     /// Its log is not signed as the configuration wants it.
     #[error("session '{id}' has events that are {why}, and session.requireSignature is set")]
     Unsigned { id: SessionId, why: &'static str },
+    /// Only an ended session's work can be forgotten.
+    #[error("session '{id}' is {state}, and may still get other work")]
+    NotEnded { id: SessionId, state: State },
+    /// There is no work to be had any more, on purpose.
+    #[error("the work of session '{0}' was forgotten")]
+    Forgotten(SessionId),
     /// The owner has not answered in time.
     #[error("session '{id}': no answer from '{host}' yet")]
     NoAnswer { id: SessionId, host: String },
@@ -189,6 +195,8 @@ impl Error {
             Error::Refused { .. } => "refused",
             Error::Untrusted { .. } => "untrusted",
             Error::Unsigned { .. } => "unsigned",
+            Error::NotEnded { .. } => "not-ended",
+            Error::Forgotten(_) => "forgotten",
             Error::NoAnswer { .. } => "no-answer",
             Error::Io { .. } | Error::Lease(_) => "io",
             Error::BadRecord { .. } => "bad-record",

@@ -28,6 +28,7 @@ pub fn fence(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Sessi
         .repo
         .refs()
         .get(&names::work(id, ws.clone_id().unwrap_or_default()))?
+        && !super::forget::is_forgotten(ws, theirs)?
     {
         let name = names::work(id, ws.clone_id().unwrap_or_default());
         let _ = remote.push(&[Update {

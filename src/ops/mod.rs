@@ -18,6 +18,7 @@ pub mod exec;
 pub mod fence;
 pub mod fetch;
 pub mod follow;
+pub mod forget;
 pub mod interrupt;
 pub mod job;
 pub mod launch;

@@ -7,6 +7,7 @@ use gix::ObjectId;
 use super::changed::Changed;
 use super::error::{Error, Result};
 use super::fence::refused;
+use super::forget::is_forgotten;
 use super::record::{TRIES, propose};
 use super::remotes::{chosen, home};
 use super::tracking::{Brought, Names, What, bring, last_seen, names};
@@ -187,6 +188,10 @@ fn pack(ws: &Workspace, remote: &Remote<'_>, session: Session, known: Option<&Na
         if let Target::Object(oid) = reference.target {
             works.push((reference.name.to_string(), oid));
         }
+    }
+    // No clone sends it again, whatever it still has of it.
+    if !works.is_empty() && is_forgotten(ws, &session)? {
+        works.clear();
     }
     let withheld = withheld(ws, summary)?;
     let mut work_sent = (!works.is_empty()).then_some(Sent::Pending);

@@ -6,6 +6,7 @@ use gix::ObjectId;
 
 use super::error::{Error, Result};
 use super::trust::{self, Trust};
+use super::forget::check_not_forgotten;
 use super::workspace::Workspace;
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Hooks};
@@ -35,6 +36,7 @@ pub fn restore(
     trust: &Trust,
 ) -> Result<Restored> {
     let id = session.id();
+    check_not_forgotten(ws, session)?;
     let history = ws.store().history(session)?;
     let wanted = at.unwrap_or(u64::MAX);
     let lacking = |what: String| Error::Lacking { id: id.clone(), what };

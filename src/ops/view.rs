@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::changed::Changed;
 use super::error::Result;
+use super::forget::is_forgotten;
 use super::record::load;
 use super::select::{local_ids, worktree_of};
 use super::trust;
@@ -35,6 +36,8 @@ pub struct View {
     pub changed: Option<Changed>,
     /// Whether it may run here, and what its signatures are worth, where it came from elsewhere; lists don't look.
     pub origin: Option<Origin>,
+    /// Whether its work was forgotten, as far as that was looked at.
+    pub forgotten: bool,
     /// What it runs; absent where a list doesn't need it, or where it can't be read.
     pub spec: Option<Spec>,
 }
@@ -180,6 +183,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         worktree: None,
         changed: None,
         origin: None,
+        forgotten: false,
         spec: None,
     }
 }
@@ -257,5 +261,8 @@ fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
     view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
     view.spec = ws.store().spec(&view.session).ok();
+    // An ended session that had work names it, unless that is no more.
+    view.forgotten =
+        view.session.event.summary.work.is_none() && is_forgotten(ws, &view.session).unwrap_or(false);
     Ok(())
 }

@@ -58,9 +58,10 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         "head",
         summary.head.map(|oid| oid.to_hex_with_len(12).to_string()),
     );
+    let work = summary.work.map(|oid| oid.to_hex_with_len(12).to_string());
     line(
         "work",
-        summary.work.map(|oid| oid.to_hex_with_len(12).to_string()),
+        work.or_else(|| view.forgotten.then(|| "forgotten".to_owned())),
     );
     let changed = view.changed.map(|changed| match changed.files {
         0 => "nothing".to_owned(),

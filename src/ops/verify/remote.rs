@@ -8,6 +8,7 @@ use super::{Ask, Finding, Here};
 use crate::git::objects;
 use crate::git::remote::Remote;
 use crate::ops::error::{Error, Result};
+use crate::ops::forget::is_forgotten;
 use crate::ops::remotes::{chosen, home};
 use crate::ops::tracking::{Names, What, names};
 use crate::ops::workspace::Workspace;
@@ -65,9 +66,15 @@ fn one(
         }
         _ => {}
     }
+    let has_work = there.works.iter().any(|(of, _, _)| of == id);
+    if has_work && is_forgotten(ws, session).unwrap_or(false) {
+        let message =
+            format!("'{name}' has work of it again, which was forgotten ('git session forget' removes it)");
+        findings.push(Finding::of(id, "forgotten-work", message));
+    }
     if let Some(work) = summary.work
         && !objects::exists(&ws.repo, work)
-        && !there.works.iter().any(|(of, _, _)| of == id)
+        && !has_work
     {
         let message = format!("its work {work} is neither here nor on '{name}'");
         findings.push(Finding::of(id, "missing-work", message));
