@@ -50,6 +50,8 @@
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
 //! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
+//! | `ops/doctor/remotes.rs` | what was seen at a remote by its old name, when repair is asked for | it has the new name, or what was seen by that has all of it |
+//! | `ops/doctor/probe.rs` | references that were made on a remote a moment ago, to see whether it takes them | nothing: they mean nothing |
 //! | `ops/forget/mod.rs` | an ended session's work, here and on remotes, when its user says so | nothing, on purpose: the log says that it was forgotten |
 //! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |

@@ -5,6 +5,7 @@ mod claim;
 mod common;
 mod complete;
 mod diff;
+mod doctor;
 mod error;
 mod exec;
 mod fetch;
@@ -123,6 +124,7 @@ verbs! {
     Recover "recover" in recover,
     Prune "prune" in prune,
     Verify "verify" in verify,
+    Doctor "doctor" in doctor,
     Setup "setup" in setup,
     Complete "complete" in complete: hide,
     Supervise "supervise" in supervise: hide,
@@ -209,6 +211,7 @@ mod tests {
             "recover --all",
             "prune",
             "verify --remote=origin x",
+            "doctor --remote origin",
             "setup --completions bash",
             "push origin x",
             "fetch -n",

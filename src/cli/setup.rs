@@ -21,11 +21,12 @@ macro_rules! page {
     };
 }
 
-const PAGES: [File; 28] = [
+const PAGES: [File; 29] = [
     ("git-session.1", include_str!("../../man/git-session.1")),
     page!("checkpoint"),
     page!("claim"),
     page!("diff"),
+    page!("doctor"),
     page!("exec"),
     page!("fetch"),
     page!("forget"),

@@ -24,6 +24,47 @@ pub struct Clone {
     machine: String,
 }
 
+/// Whose the identity is that is written down here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The environment says which clone this is.
+    Named(String),
+    /// It was made for this place.
+    Ours(String),
+    /// It came along with a copy, and doesn't hold here.
+    Copy { id: String, elsewhere: Elsewhere },
+    /// There is none yet.
+    New,
+}
+
+/// Where an identity was made that doesn't hold here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    Machine,
+    Directory,
+}
+
+/// Tells how the identity that is written down here stands to this place.
+pub fn standing(local: &Path) -> Result<Standing> {
+    if let Some(known) = Clone::known(local)? {
+        return Ok(match known.machine.is_empty() {
+            true => Standing::Named(known.id),
+            false => Standing::Ours(known.id),
+        });
+    }
+    let written = fs::read(local.join("clone")).ok();
+    let Some(clone) = written.and_then(|json| serde_json::from_slice::<Clone>(&json).ok()) else {
+        return Ok(Standing::New);
+    };
+    Ok(Standing::Copy {
+        elsewhere: match clone.machine == machine() {
+            true => Elsewhere::Directory,
+            false => Elsewhere::Machine,
+        },
+        id: clone.id,
+    })
+}
+
 impl Clone {
     /// Reads the identity, if there is one that holds here.
     pub fn known(local: &Path) -> Result<Option<Clone>> {

@@ -13,6 +13,7 @@ pub mod claim;
 pub mod clone;
 pub mod create;
 pub mod diff;
+pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod fence;

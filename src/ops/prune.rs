@@ -172,7 +172,8 @@ fn ignored_files(ws: &Workspace, path: &Path) -> Result<Option<String>> {
     Ok(Some(format!("{}{more} ({})", first.join(", "), human(size))))
 }
 
-fn size_of(path: &Path) -> u64 {
+/// What a directory and all below it take, in bytes.
+pub fn size_of(path: &Path) -> u64 {
     let Ok(meta) = path.symlink_metadata() else {
         return 0;
     };
@@ -183,7 +184,8 @@ fn size_of(path: &Path) -> u64 {
     entries.flatten().map(|entry| size_of(&entry.path())).sum()
 }
 
-fn human(bytes: u64) -> String {
+/// A size for people.
+pub fn human(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} bytes"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),

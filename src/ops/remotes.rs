@@ -81,7 +81,7 @@ pub fn is_home(ws: &Workspace, summary: &Summary, remote: &Remote<'_>) -> bool {
 }
 
 /// A slash or `.git` at the end makes no other repository.
-fn is_same_url(one: &str, other: &str) -> bool {
+pub fn is_same_url(one: &str, other: &str) -> bool {
     let bare = |url: &str| -> String {
         let url = url.trim_end_matches('/');
         url.strip_suffix(".git").unwrap_or(url).to_owned()

@@ -4,6 +4,7 @@ mod claims;
 mod cleaning;
 mod completions;
 mod crash;
+mod doctor;
 mod forget;
 mod format;
 mod git_repo;

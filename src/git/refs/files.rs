@@ -19,7 +19,7 @@ use crate::git::repo::parse_oid;
 use crate::git::{Durability, Error, Result};
 
 /// What a lock of ours says, so that one that a killed process left is known for what it is.
-const MARKER: &[u8] = b"git-session: held by flock(2), stale when that is free\n";
+pub(super) const MARKER: &[u8] = b"git-session: held by flock(2), stale when that is free\n";
 /// How long a lock of others is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long another update of ours is waited for, which takes a moment unless its process is stopped.

@@ -1,6 +1,7 @@
 //! References, through one interface over both formats.
 
 mod files;
+pub mod locks;
 mod reftable;
 
 use gix::ObjectId;
