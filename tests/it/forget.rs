@@ -96,16 +96,16 @@ on_every_format! {
     fn the_files_go_only_when_that_is_said(sandbox: &Sandbox) {
         leak(sandbox, "leak");
         let (tree, run) = (sandbox.worktree("leak"), sandbox.run_dir("leak"));
+        sandbox.git_in(&tree, "switch -q session/leak");
+        sandbox.session("forget --yes --local leak").fails(1).says("is on 'refs/heads/session/leak'");
+        assert!(works(sandbox).contains("leak") && sandbox.trailer("leak", "Forgotten").is_empty());
+        sandbox.git_in(&tree, "switch -q --detach");
         let json = sandbox.session("forget --yes --json leak").ok().json();
         assert_eq!(json["schema"], 1);
         assert_eq!(json["forgotten"].as_array().unwrap().len(), 1);
         assert_eq!(json["held"].as_array().unwrap().len(), 4);
         assert_eq!(json["session"]["id"], "leak");
         assert!(tree.exists() && run.join("output.log").exists());
-        sandbox.git_in(&tree, "switch -q session/leak");
-        sandbox.session("forget --yes --local leak").fails(1).says("is on 'refs/heads/session/leak'");
-        assert!(run.join("output.log").exists());
-        sandbox.git_in(&tree, "switch -q --detach");
         sandbox.session("forget --yes --local leak").ok().says("removed").says("has commits of it");
         assert!(!tree.exists() && !run.join("output.log").exists() && !run.join("state").exists());
         assert_eq!(fs::read_dir(sandbox.local().join("trash")).unwrap().count(), 0);
