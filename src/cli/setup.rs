@@ -21,7 +21,7 @@ macro_rules! page {
     };
 }
 
-const PAGES: [File; 29] = [
+const PAGES: [File; 30] = [
     ("git-session.1", include_str!("../../man/git-session.1")),
     page!("checkpoint"),
     page!("claim"),

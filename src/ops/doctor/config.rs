@@ -10,7 +10,7 @@ use crate::ops::workspace::Workspace;
 use crate::session::duration;
 
 /// Every setting of ours.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 13] = [
     "session.autoSync",
     "session.fsync",
     "session.home",
@@ -20,6 +20,8 @@ pub const KEYS: [&str; 11] = [
     "session.pushUntracked",
     "session.remote",
     "session.remoteTimeout",
+    "session.requireSignature",
+    "session.sign",
     "session.syncInterval",
     "session.worktreeRoot",
 ];
