@@ -1,6 +1,6 @@
 //! A worktree that stands from before its session went on elsewhere: it makes room, and nothing in it is lost.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
@@ -72,7 +72,7 @@ impl Aside {
         for name in &self.ignored {
             let name = name.to_path_lossy();
             let (from, to) = (self.dir.join(&name), path.join(&name));
-            let free = to.symlink_metadata().is_err() && to.parent().is_some_and(Path::is_dir);
+            let free = to.symlink_metadata().is_err() && is_within(path, &name);
             all &= free && std::fs::rename(&from, &to).is_ok();
         }
         if all {
@@ -80,6 +80,16 @@ impl Aside {
         }
         Ok(())
     }
+}
+
+/// Whether the directory of a path in a worktree is really in it: what was put back may have links on the way.
+fn is_within(root: &Path, name: &Path) -> bool {
+    let mut at = root.to_owned();
+    let mut dirs = name.parent().into_iter().flat_map(Path::components);
+    dirs.all(|part| {
+        at.push(part);
+        matches!(part, Component::Normal(_)) && at.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+    })
 }
 
 /// Files and directories in a worktree that git ignores.
