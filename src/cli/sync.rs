@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::common::{known_or_new, open_remotely};
+use super::common::Exchange;
 use super::error::Failure;
 use super::{fetch, out, push};
 use crate::ops::requests::Answer;
@@ -13,43 +13,43 @@ use crate::render::escape;
 /// Logs that went on here and at home are merged by their owner; everybody else follows home.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The remote; else session.remote, the current branch's, or origin
-    remote: Option<String>,
-    /// Only these sessions, by id or as they are called here
-    #[arg(value_name = "SESSION")]
-    sessions: Vec<String>,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
-    /// Print what came of each session as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    exchange: Exchange,
 }
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open_remotely(self.quiet || self.json)?;
-        let ids = known_or_new(&ws, &self.sessions)?;
-        let report = sync(&mut ws, self.remote.as_deref(), &ids)?;
-        if self.json {
+        let mut ws = self.exchange.open()?;
+        let ids = self.exchange.ids_anywhere(&ws)?;
+        let report = sync(&mut ws, self.exchange.remote(), &ids)?;
+        if self.exchange.json {
             let answers: Vec<_> = report.answered.iter().map(to_json).collect();
+            let left: Vec<_> = report
+                .left
+                .iter()
+                .map(|(name, why)| json!({ "name": name, "reason": why }))
+                .collect();
             let merged: Vec<&str> = report.merged.iter().map(|id| id.as_str()).collect();
             out::json(&json!({
                 "schema": 1,
                 "fetched": fetch::to_json(&report.fetched),
                 "answered": answers,
                 "merged": merged,
+                "left": left,
                 "sent": push::to_json(&report.sent),
             }));
         } else {
             fetch::tell(&report.fetched, true);
-            if !self.quiet {
+            if !self.exchange.quiet {
                 report.answered.iter().for_each(tell);
+                for (name, why) in &report.left {
+                    out::say(&escape(&format!("{name}: left alone: {why}")));
+                }
                 for id in &report.merged {
                     out::say(&format!("{id}: merged"));
                 }
             }
-            push::tell(&report.sent, self.quiet);
+            push::tell(&report.sent, self.exchange.quiet);
         }
         Ok(fetch::code(&report.fetched).max(push::code(&report.sent)))
     }

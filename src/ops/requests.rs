@@ -41,7 +41,14 @@ pub struct Asked {
     pub waits: Option<String>,
 }
 
-/// An answer to a request.
+/// What an owner has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Why it refused, if it did.
+    pub refused: Option<String>,
+}
+
+/// A request that was answered here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub id: SessionId,
@@ -145,7 +152,7 @@ pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>) -> Result<()> {
 ///
 /// # Errors
 /// No answer within `limit`, where one is given.
-pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duration>) -> Result<Answer> {
+pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duration>) -> Result<Reply> {
     let begun = Instant::now();
     loop {
         let session = load(ws, id)?;
@@ -158,8 +165,8 @@ pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duratio
             &names(&remote, std::slice::from_ref(id), What::Logs)?,
             false,
         )?;
-        if let Some(answer) = answered(ws, &load(ws, id)?, &asked.nonce)? {
-            return Ok(answer);
+        if let Some(reply) = answered(ws, &load(ws, id)?, &asked.nonce)? {
+            return Ok(reply);
         }
         if limit.is_some_and(|limit| begun.elapsed() >= limit) {
             return Err(Error::NoAnswer {
@@ -172,15 +179,11 @@ pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duratio
 }
 
 /// The answer that a log has to a request.
-fn answered(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Answer>> {
+fn answered(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Reply>> {
     let history = ws.store().history(session)?;
     let is_it = |event: &Event| event.request.as_deref() == Some(nonce);
     let found = history.into_iter().rev().map(|(_, event)| event).find(is_it);
-    Ok(found.map(|event| Answer {
-        id: session.id().clone(),
-        nonce: nonce.to_owned(),
-        ask: Ask::Note,
-        host: event.summary.host.clone(),
+    Ok(found.map(|event| Reply {
         refused: event
             .note
             .as_deref()
@@ -229,7 +232,13 @@ pub fn answer(ws: &mut Workspace, request: &Request) -> Result<Option<Answer>> {
     }
     let done = match request.is_outdated(&session.event.summary) {
         true => Err("ownership was taken after it was made".to_owned()),
-        false => carry_out(ws, request).map_err(|error| error.to_string()),
+        false => match carry_out(ws, request) {
+            Ok(()) => Ok(()),
+            // What is only so at the moment is no answer: the request stays, and the next sync tries again.
+            Err(error @ Error::Busy(_)) => return Err(error),
+            Err(error) if error.exit_code() != 1 => return Err(error),
+            Err(error) => Err(error.to_string()),
+        },
     };
     let text = match &done {
         Ok(()) => format!("done: {}", request.ask),

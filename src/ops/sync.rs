@@ -21,6 +21,8 @@ pub struct Report {
     pub fetched: fetch::Report,
     pub answered: Vec<Answer>,
     pub merged: Vec<SessionId>,
+    /// Entries of inboxes that came to nothing, by name with the reason; they stay where they are.
+    pub left: Vec<(String, String)>,
     pub sent: push::Report,
 }
 
@@ -47,15 +49,22 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             line.fate = Fate::Merged;
         }
     }
-    let mut answered = Vec::new();
-    for entry in &entries {
-        match &entry.inbox {
-            Inbox::Request { request, .. } => answered.extend(requests::answer(ws, request)?),
-            Inbox::Superseded(session) => {
-                if merge_superseded(ws, session)? {
+    let (mut answered, mut left, mut done) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        let came = match &entry.inbox {
+            Inbox::Request { request, .. } => {
+                requests::answer(ws, request).map(|answer| answered.extend(answer))
+            }
+            Inbox::Superseded(session) => merge_superseded(ws, session).map(|is_new| {
+                if is_new {
                     merged.push(session.id().clone());
                 }
-            }
+            }),
+        };
+        // Anybody may have put it there: one that is bad keeps no other from its answer.
+        match came {
+            Ok(()) => done.push(entry),
+            Err(error) => left.push((entry.name, error.to_string())),
         }
     }
     let ws = &*ws;
@@ -69,11 +78,12 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
     };
     let sent = send(ws, &remote, sessions, false)?;
     requests::send_waiting(ws, &remote)?;
-    clear(ws, &remote, &entries)?;
+    clear(ws, &remote, &done)?;
     Ok(Report {
         fetched,
         answered,
         merged,
+        left,
         sent,
     })
 }
@@ -119,6 +129,9 @@ pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
 }
 
 /// Merges what a former owner had recorded beside home's log; false if it is merged already.
+///
+/// # Errors
+/// A log that is not legal, or another session's: ours would be none any more with it.
 fn merge_superseded(ws: &Workspace, other: &Session) -> Result<bool> {
     let id = other.id();
     for _ in 0..TRIES {
@@ -126,6 +139,7 @@ fn merge_superseded(ws: &Workspace, other: &Session) -> Result<bool> {
         if ws.store().contains(&ours, other)? {
             return Ok(false);
         }
+        ws.store().check(other, None)?;
         let merged = ws.store().merge(&ours, other)?;
         if let Append::Done(_) = ws.store().advance(&merged, Expected::At(ours.tip))? {
             return Ok(true);

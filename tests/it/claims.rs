@@ -137,6 +137,27 @@ on_every_format! {
         b.session(&format!("terminate {id}")).fails(1).says("terminated");
     }
 
+    fn a_bad_entry_of_an_inbox_keeps_no_other_from_its_answer(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        known_to_all(&team, "asked", "true");
+        // The log of another session that has the same name, and something that is no session at all.
+        let other = Team::new(sandbox.format, 1);
+        known_to_all(&other, "asked", "false");
+        let strange = other[0].tip("asked");
+        let home = other.home();
+        team.at_home(&format!(
+            "fetch -q '{}' refs/sessions/asked:refs/session-inbox/asked/{strange}",
+            home.display()
+        ));
+        team.at_home("update-ref refs/session-inbox/asked/blank refs/heads/main");
+        team[1].session("note asked -m 'all the same'").ok();
+        team[0].session("sync").ok().says("left alone");
+        assert!(team[0].story("asked", "Note").contains(&"all the same".to_owned()));
+        assert!(!team[0].events("asked").contains(&"merge".to_owned()));
+        let left = team.at_home("for-each-ref --format=%(refname) refs/session-inbox");
+        assert_eq!(left.lines().count(), 2, "{left}");
+    }
+
     fn a_request_of_an_earlier_epoch_is_refused(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 3);
         known_to_all(&team, "late", "true");
