@@ -103,7 +103,7 @@ pub fn nudge(ws: &Workspace, id: &SessionId) {
 /// Sends what the remote lacks, again and again until it has it.
 ///
 /// # Errors
-/// What kept it from the last try.
+/// A session, or files of it here, that can't be read.
 pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
     let run_dir = ws.run_dir(id);
     loop {
@@ -113,37 +113,42 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
         let Some(relay) = run_dir.relay()? else {
             return Ok(());
         };
-        let sent = send(ws, id, &relay);
-        let sent = sent.and_then(|()| attend(ws, id, &relay, &run_dir));
+        send(ws, id, &relay)?;
+        let done = attend(ws, id, &relay, &run_dir)?;
         drop(lease);
-        sent?;
-        // What was recorded while the lock was held was left to us.
-        if is_level(ws, id, &relay)? {
+        // What was recorded while the lock was held was left to us; what can't be sent is left to the next step.
+        if done == Done::GaveUp || is_level(ws, id, &relay)? {
             return Ok(());
         }
     }
 }
 
-fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<()> {
+/// What came of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Sent,
+    GaveUp,
+}
+
+fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
     let mut pause = PAUSE;
-    let mut tries = 1;
-    while !is_level(ws, id, relay)? {
-        // A log that went on elsewhere is followed, or merged, before ours is sent.
-        match sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)) {
-            Ok(_) if is_level(ws, id, relay)? => return Ok(()),
-            Err(error) if tries == TRIES => return Err(error),
-            Ok(_) if tries == TRIES => return Ok(()),
-            Ok(_) | Err(_) => {}
+    for _ in 0..TRIES {
+        if is_level(ws, id, relay)? {
+            return Ok(Done::Sent);
+        }
+        // A log that went on elsewhere is followed, or merged, before ours is sent; a remote that is down is asked
+        // again.
+        if sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)).is_ok() && is_level(ws, id, relay)? {
+            return Ok(Done::Sent);
         }
         std::thread::sleep(pause);
         pause = pause.saturating_mul(2).min(LONGEST);
-        tries += 1;
     }
-    Ok(())
+    Ok(Done::GaveUp)
 }
 
 /// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.
-fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -> Result<()> {
+fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -> Result<Done> {
     let interval = ws
         .repo
         .config("session.syncInterval")
