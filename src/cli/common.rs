@@ -48,14 +48,47 @@ pub fn ids(ws: &Workspace, selectors: &[String]) -> Result<Vec<SessionId>, Failu
     found.collect()
 }
 
-/// The ids that selectors mean, where what means nothing here may be the id of a session elsewhere.
-pub fn known_or_new(ws: &Workspace, selectors: &[String]) -> Result<Vec<SessionId>, Failure> {
-    let find = |selector: &String| match select::select(ws, selector, &cwd()?) {
-        Ok(session) => Ok(session.id().clone()),
-        Err(Error::NotFound(_)) => Ok(selector.parse().map_err(Error::from)?),
-        Err(error) => Err(error.into()),
-    };
-    selectors.iter().map(find).collect()
+/// What the verbs that talk to one remote have in common.
+#[derive(Debug, clap::Args)]
+pub struct Exchange {
+    /// The remote; else session.remote, the current branch's, or origin
+    remote: Option<String>,
+    /// Only these sessions, as they are called here, or by their id
+    #[arg(value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print what came of each session as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Exchange {
+    /// Opens the repository that we are in.
+    pub fn open(&self) -> Result<Workspace, Failure> {
+        open_remotely(self.quiet || self.json)
+    }
+
+    /// The remote that is named.
+    pub fn remote(&self) -> Option<&str> {
+        self.remote.as_deref()
+    }
+
+    /// The ids of the sessions that are here.
+    pub fn ids(&self, ws: &Workspace) -> Result<Vec<SessionId>, Failure> {
+        ids(ws, &self.sessions)
+    }
+
+    /// The ids of the sessions, where what means nothing here may be the id of one elsewhere.
+    pub fn ids_anywhere(&self, ws: &Workspace) -> Result<Vec<SessionId>, Failure> {
+        let find = |selector: &String| match select::select(ws, selector, &cwd()?) {
+            Ok(session) => Ok(session.id().clone()),
+            Err(Error::NotFound(_)) => Ok(selector.parse().map_err(Error::from)?),
+            Err(error) => Err(error.into()),
+        };
+        self.sessions.iter().map(find).collect()
+    }
 }
 
 /// Finds the one session that a selector means.

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::common::{known_or_new, open_remotely};
+use super::common::Exchange;
 use super::error::Failure;
 use super::out;
 use crate::ops::fetch::{Fate, Fetch, Report, fetch};
@@ -13,44 +13,35 @@ use crate::render::escape;
 /// was taken over by another one is stopped, its work saved.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The remote; else session.remote, the current branch's, or origin
-    remote: Option<String>,
-    /// Only these sessions, by id or as they are called here
-    #[arg(value_name = "SESSION")]
-    sessions: Vec<String>,
+    #[command(flatten)]
+    exchange: Exchange,
     /// Bring the work of all clones too
     #[arg(long)]
     work: bool,
     /// Only show what would come
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
-    /// Print what came of each session as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open_remotely(self.quiet || self.json)?;
-        let ids = known_or_new(&ws, &self.sessions)?;
+        let mut ws = self.exchange.open()?;
+        let ids = self.exchange.ids_anywhere(&ws)?;
         let report = fetch(
             &mut ws,
             &Fetch {
-                remote: self.remote.as_deref(),
+                remote: self.exchange.remote(),
                 ids: &ids,
                 work: self.work,
                 dry_run: self.dry_run,
             },
         )?;
-        if self.json {
+        if self.exchange.json {
             let mut json = to_json(&report);
             json["schema"] = json!(1);
             out::json(&json);
         } else {
-            tell(&report, self.quiet);
+            tell(&report, self.exchange.quiet);
         }
         Ok(code(&report))
     }

@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 
-use super::common::{ids, open_remotely};
+use super::common::Exchange;
 use super::error::Failure;
 use super::out;
-use crate::ops::push::{Holds, Line, Push, Report, Sent, push};
+use crate::ops::parcel::{Holds, Sent};
+use crate::ops::push::{Line, Push, Report, push};
 use crate::render::escape;
 
 /// Send sessions to a remote
@@ -13,40 +14,31 @@ use crate::render::escape;
 /// makes the remote the session's home, where its ownership is decided. Output stays here unless it was recorded.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The remote; else session.remote, the current branch's, or origin
-    remote: Option<String>,
-    /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
-    #[arg(value_name = "SESSION")]
-    sessions: Vec<String>,
+    #[command(flatten)]
+    exchange: Exchange,
     /// Only show what would be sent
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
-    /// Print what came of each session as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open_remotely(self.quiet || self.json)?;
-        let ids = ids(&ws, &self.sessions)?;
+        let mut ws = self.exchange.open()?;
+        let ids = self.exchange.ids(&ws)?;
         let report = push(
             &mut ws,
             &Push {
-                remote: self.remote.as_deref(),
+                remote: self.exchange.remote(),
                 ids: &ids,
                 dry_run: self.dry_run,
             },
         )?;
-        if self.json {
+        if self.exchange.json {
             let mut json = to_json(&report);
             json["schema"] = json!(1);
             out::json(&json);
         } else {
-            tell(&report, self.quiet);
+            tell(&report, self.exchange.quiet);
         }
         Ok(code(&report))
     }

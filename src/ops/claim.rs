@@ -161,7 +161,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
 fn hand_in(ws: &Workspace, remote: &Remote<'_>, session: Session) -> Result<()> {
     let id = session.id().clone();
     for line in send(ws, remote, vec![session], false)?.lines {
-        if let super::push::Sent::Refused(why) = line.log {
+        if let super::parcel::Sent::Refused(why) = line.log {
             return Err(refused(&id, remote, why));
         }
     }

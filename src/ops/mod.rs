@@ -25,6 +25,7 @@ pub mod job;
 pub mod launch;
 pub mod local;
 pub mod note;
+pub mod parcel;
 pub mod prune;
 pub mod push;
 pub mod record;

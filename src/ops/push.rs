@@ -4,18 +4,16 @@ use std::collections::HashMap;
 
 use gix::ObjectId;
 
-use super::changed::Changed;
 use super::error::{Error, Result};
 use super::fence::refused;
-use super::forget::is_forgotten;
-use super::record::{TRIES, propose};
+use super::parcel::{Holds, Known, Parcel, Sent};
+use super::record::{TRIES, load};
 use super::remotes::{chosen, home};
-use super::tracking::{Brought, Names, What, bring, last_seen, names};
+use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Lease, Pushed, Remote, Update};
-use crate::git::snapshot;
-use crate::session::{Claim, Kind, SessionId, Summary};
+use crate::session::SessionId;
 use crate::store::written::Written;
 use crate::store::{Append, Session, names as refnames};
 
@@ -48,30 +46,6 @@ pub struct Line {
     pub holds: Option<Holds>,
 }
 
-/// What became of a reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sent {
-    Sent,
-    UpToDate,
-    /// There is nothing to send: the remote has all of it, and newer events.
-    Behind,
-    /// It would go.
-    Pending,
-    /// It was not sent, for this reason.
-    Refused(String),
-}
-
-/// What a work commit holds, for a person who wants to know what left the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holds {
-    /// What differs from the base, if that was counted.
-    pub changed: Option<Changed>,
-    /// Files that git doesn't track.
-    pub untracked: usize,
-    /// Whether the worker's state directory is in it.
-    pub state: bool,
-}
-
 /// How many sessions are sent without asking first what is there.
 const FEW: usize = 8;
 
@@ -85,10 +59,7 @@ pub fn push(ws: &mut Workspace, what: &Push<'_>) -> Result<Report> {
     let remote = chosen(ws, what.remote)?;
     let sessions = match what.ids {
         [] => ws.store().list()?.sessions,
-        ids => ids
-            .iter()
-            .map(|id| super::record::load(ws, id))
-            .collect::<Result<_>>()?,
+        ids => ids.iter().map(|id| load(ws, id)).collect::<Result<_>>()?,
     };
     send(ws, &remote, sessions, what.dry_run)
 }
@@ -98,7 +69,7 @@ pub fn push(ws: &mut Workspace, what: &Push<'_>) -> Result<Report> {
 /// # Errors
 /// A remote that can't be talked to, or that doesn't take the log.
 pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
-    let session = super::record::load(ws, id)?;
+    let session = load(ws, id)?;
     let Some(remote) = home(ws, &session.event.summary)? else {
         return Ok(());
     };
@@ -114,11 +85,13 @@ pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
 pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run: bool) -> Result<Report> {
     let known = match sessions.len() <= FEW && !dry_run {
         true => None,
-        false => Some(names(remote, &[], What::Work)?),
+        false => Some(Known::ask(ws, remote, &sessions, dry_run)?),
     };
+    let here = works_here(ws, &sessions)?;
     let mut parcels = Vec::with_capacity(sessions.len());
     for session in sessions {
-        parcels.push(pack(ws, remote, session, known.as_ref())?);
+        let works = here.get(session.id()).cloned().unwrap_or_default();
+        parcels.push(Parcel::pack(ws, remote, session, works, known.as_ref(), dry_run)?);
     }
     if !dry_run {
         deliver(ws, remote, &mut parcels)?;
@@ -130,141 +103,25 @@ pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run
     })
 }
 
-/// A session on its way.
-struct Parcel {
-    session: Session,
-    /// The log with its home event, where this is the first push.
-    first: Option<Written>,
-    /// Clones' work references, with what is to be there.
-    works: Vec<(String, ObjectId)>,
-    log_sent: Sent,
-    work_sent: Option<Sent>,
-    holds: Option<Holds>,
-    /// The remote has work of ours for this session already, so that its order after the log's can't leave a log
-    /// there that names what the remote has nothing of.
-    has_work: bool,
-}
-
-impl Parcel {
-    fn line(self) -> Line {
-        Line {
-            id: self.session.id().clone(),
-            log: self.log_sent,
-            work: self.work_sent,
-            holds: self.holds,
+/// The work references here of these sessions, read once where they are many.
+fn works_here(ws: &Workspace, sessions: &[Session]) -> Result<HashMap<SessionId, Vec<(String, ObjectId)>>> {
+    let prefixes = match sessions.len() <= FEW {
+        true => sessions
+            .iter()
+            .map(|session| refnames::works(session.id()))
+            .collect(),
+        false => vec![refnames::WORKS.to_owned()],
+    };
+    let mut works: HashMap<SessionId, Vec<(String, ObjectId)>> = HashMap::new();
+    for prefix in prefixes {
+        for reference in ws.repo.refs().list(&prefix)? {
+            let name = reference.name.to_string();
+            if let (Some((id, _)), Target::Object(oid)) = (refnames::work_of(&name), reference.target) {
+                works.entry(id).or_default().push((name, oid));
+            }
         }
     }
-
-    /// What goes.
-    fn tip(&self) -> ObjectId {
-        self.first
-            .as_ref()
-            .map_or(self.session.tip, |written| written.session.tip)
-    }
-}
-
-fn pack(ws: &Workspace, remote: &Remote<'_>, session: Session, known: Option<&Names>) -> Result<Parcel> {
-    let id = session.id().clone();
-    let summary = &session.event.summary;
-    let first = match (&summary.home, ws.owns(summary)) {
-        (None, true) => {
-            let url = remote.public_url();
-            Some(propose(ws, &session, Kind::Home, Claim::Plain, |event| {
-                event.summary.home = Some(url.clone());
-            })?)
-        }
-        _ => None,
-    };
-    let there = |name: &str, oid: ObjectId| {
-        known.is_some_and(|known| {
-            known
-                .works
-                .iter()
-                .any(|(id, clone, at)| refnames::work(id, clone) == name && *at == oid)
-        })
-    };
-    let mut works = Vec::new();
-    for reference in ws.repo.refs().list(&refnames::works(&id))? {
-        if let Target::Object(oid) = reference.target {
-            works.push((reference.name.to_string(), oid));
-        }
-    }
-    // No clone sends it again, whatever it still has of it.
-    if !works.is_empty() && is_forgotten(ws, &session)? {
-        works.clear();
-    }
-    let withheld = withheld(ws, summary)?;
-    let mut work_sent = (!works.is_empty()).then_some(Sent::Pending);
-    works.retain(|(name, oid)| !there(name, *oid));
-    if works.is_empty() && work_sent.is_some() {
-        work_sent = Some(Sent::UpToDate);
-    }
-    if let Some(why) = withheld
-        && !works.is_empty()
-    {
-        works.clear();
-        work_sent = Some(Sent::Refused(why));
-    }
-    let same = known.is_some_and(|known| known.logs.get(&id) == Some(&session.tip));
-    let holds = match summary.work.filter(|_| work_sent == Some(Sent::Pending)) {
-        Some(work) => holds(ws, work)?,
-        None => None,
-    };
-    let has_work = seen_work(ws, remote, &id)?;
-    Ok(Parcel {
-        has_work,
-        log_sent: if same { Sent::UpToDate } else { Sent::Pending },
-        session,
-        first,
-        works,
-        work_sent,
-        holds,
-    })
-}
-
-/// Whether an event of ours that the remote was last seen with names work.
-fn seen_work(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<bool> {
-    let Some(Target::Object(tip)) = ws.repo.refs().get(&refnames::tracking(remote.name(), id))? else {
-        return Ok(false);
-    };
-    let seen = ws.store().at(id, tip);
-    Ok(seen.is_ok_and(|seen| seen.event.summary.work.is_some() && ws.owns(&seen.event.summary)))
-}
-
-/// Why the work stays here: the configuration withholds something that it holds.
-fn withheld(ws: &Workspace, summary: &Summary) -> Result<Option<String>> {
-    let off = |key: &str| ws.repo.config_bool(key) == Some(false);
-    let (untracked, state) = (off("session.pushUntracked"), off("session.pushState"));
-    if !untracked && !state {
-        return Ok(None);
-    }
-    let Some(holds) = summary.work.map(|work| holds(ws, work)).transpose()?.flatten() else {
-        return Ok(None);
-    };
-    if untracked && holds.untracked > 0 {
-        let count = holds.untracked;
-        return Ok(Some(format!(
-            "session.pushUntracked is false, and it holds {count} untracked files"
-        )));
-    }
-    if state && holds.state {
-        return Ok(Some(
-            "session.pushState is false, and it holds the worker's state".to_owned(),
-        ));
-    }
-    Ok(None)
-}
-
-/// What a work commit holds; none where it is not here.
-fn holds(ws: &Workspace, work: ObjectId) -> Result<Option<Holds>> {
-    let Ok(saved) = snapshot::read(&ws.repo, work) else {
-        return Ok(None);
-    };
-    Ok(Some(Holds {
-        changed: Changed::known(ws, work),
-        untracked: snapshot::untracked(&ws.repo, &saved)?,
-        state: snapshot::has_state(&ws.repo, &saved)?,
-    }))
+    Ok(works)
 }
 
 /// Sends work and logs in one connection where the order can't matter, else in two.

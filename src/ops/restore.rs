@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use gix::ObjectId;
 
 use super::error::{Error, Result};
-use super::trust::{self, Trust};
 use super::forget::check_not_forgotten;
+use super::trust::{self, Trust};
 use super::workspace::Workspace;
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Hooks};

@@ -1,6 +1,9 @@
 //! A session's work on its way between clones: sent with its log, brought when it is needed.
 
+use std::collections::HashMap;
+
 use gix::ObjectId;
+use gix::bstr::{BStr, BString};
 
 use super::error::{Error, Result};
 use super::workspace::Workspace;
@@ -61,14 +64,26 @@ pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<(
 /// Fetches clones' work references that are not here, each under its own name.
 pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, String, ObjectId)]) -> Result<()> {
     let own = ws.clone_id().unwrap_or_default();
+    let prefix = match there {
+        [] => return Ok(()),
+        [(id, ..)] => names::works(id),
+        _ => names::WORKS.to_owned(),
+    };
+    let here: HashMap<BString, Target> = ws
+        .repo
+        .refs()
+        .list(&prefix)?
+        .into_iter()
+        .map(|reference| (reference.name, reference.target))
+        .collect();
     let mut wanted = Vec::new();
     for (id, clone, oid) in there {
         let name = names::work(id, clone);
-        let here = ws.repo.refs().get(&name)?;
+        let here = here.get(BStr::new(&name));
         // Ours has one writer, which is us; it comes only where it was lost.
         let is_wanted = match clone == own {
             true => here.is_none(),
-            false => here != Some(Target::Object(*oid)),
+            false => here != Some(&Target::Object(*oid)),
         };
         if is_wanted {
             wanted.push(Wanted {

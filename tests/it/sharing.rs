@@ -108,4 +108,62 @@ on_every_format! {
         b.session("list --remote nowhere").fails(1).says("nowhere");
         assert_eq!(crate::sandbox::traces::of(&b.repo()), before);
     }
+
+    fn a_dry_run_sends_and_writes_nothing(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.session("run --id dry -- sh -c 'echo x > x.txt'").ok();
+        let before = crate::sandbox::traces::of(&a.repo());
+        a.session("push -n").ok().says("dry: would be sent, work: would be sent");
+        assert_eq!(crate::sandbox::traces::of(&a.repo()), before);
+        assert_eq!(team.tip_at_home("dry"), "");
+    }
+
+    fn of_many_sessions_those_that_went_on_elsewhere_are_told_and_hinder_no_other(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for number in 0..10 {
+            a.new_session(&format!("--id many-{number} -- true"));
+        }
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim many-0 many-1").ok();
+        a.session("note many-2 -m more").ok();
+        let pushed = a.session("push");
+        pushed.ok().says("many-0: the remote has newer events").says("many-1: the remote");
+        pushed.says("many-2: sent").says("7 sessions are up to date");
+        assert_eq!(team.tip_at_home("many-2"), a.tip("many-2"));
+    }
+
+    fn what_git_ignores_does_not_leave_the_worktree_by_a_link(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let script = "test -n \"$GIT_SESSION_RESUMED\" || { mkdir build; echo t > build/t; git add build/t; }; echo up > \"$FIFOS/up\"; exec sleep 1000";
+        a.fifo("up");
+        b.fifo("up");
+        a.session_command("run -d --id linked -- sh -c").args([script]).run().ok();
+        a.hear("up");
+        a.session("suspend linked").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("resume linked --trust").ok();
+        b.hear("up");
+        let outside = a.root().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::remove_dir_all(b.worktree("linked").join("build")).unwrap();
+        std::os::unix::fs::symlink(&outside, b.worktree("linked").join("build")).unwrap();
+        b.session("suspend linked").ok();
+        b.session("push").ok();
+        std::fs::write(a.worktree("linked").join("build/kept.ignored"), "mine\n").unwrap();
+        a.session("fetch").ok();
+        a.session("resume linked --trust").ok();
+        a.hear("up");
+        assert!(a.worktree("linked").join("build").is_symlink());
+        let left: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [""; 0]);
+        // It is kept in the old directory.
+        let kept = crate::sandbox::traces::files_with(&a.root().join("repo.sessions"), "mine");
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        a.end("linked");
+    }
 }

@@ -1,0 +1,227 @@
+//! What of a session goes to a remote: its log, with a home event where this is the first time, and its work.
+
+use std::collections::{BTreeMap, HashSet};
+
+use gix::ObjectId;
+
+use super::changed::Changed;
+use super::error::Result;
+use super::forget::is_forgotten;
+use super::push::Line;
+use super::record::propose;
+use super::tracking::{Brought, What, bring, last_seen, names};
+use super::workspace::Workspace;
+use crate::git::refs::Target;
+use crate::git::remote::Remote;
+use crate::git::snapshot;
+use crate::session::{Claim, Kind, SessionId, Summary};
+use crate::store::written::Written;
+use crate::store::{Session, names as refnames};
+
+/// What became of a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    Sent,
+    UpToDate,
+    /// There is nothing to send: the remote has all of it, and newer events.
+    Behind,
+    /// It would go.
+    Pending,
+    /// It was not sent, for this reason.
+    Refused(String),
+}
+
+/// What a work commit holds, for a person who wants to know what left the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holds {
+    /// What differs from the base, if that was counted.
+    pub changed: Option<Changed>,
+    /// Files that git doesn't track.
+    pub untracked: usize,
+    /// Whether the worker's state directory is in it.
+    pub state: bool,
+}
+
+/// What a remote has already.
+pub struct Known {
+    logs: BTreeMap<SessionId, ObjectId>,
+    works: HashSet<(String, ObjectId)>,
+    /// Sessions of which it has all that is here, and more.
+    newer: HashSet<SessionId>,
+}
+
+impl Known {
+    /// Asks the remote for its names, and finds out which of these sessions went on there.
+    pub fn ask(ws: &Workspace, remote: &Remote<'_>, sessions: &[Session], dry_run: bool) -> Result<Known> {
+        let there = names(remote, &[], What::Work)?;
+        let seen = last_seen(ws, remote.name())?;
+        let mut known = Known {
+            logs: there.logs,
+            works: there
+                .works
+                .iter()
+                .map(|(id, clone, oid)| (refnames::work(id, clone), *oid))
+                .collect(),
+            newer: HashSet::new(),
+        };
+        let differs = |session: &&Session| match known.logs.get(session.id()) {
+            // A dry run fetches nothing, so it goes by what was fetched before.
+            Some(tip) => *tip != session.tip && (!dry_run || seen.get(session.id()) == Some(tip)),
+            None => false,
+        };
+        let ours: BTreeMap<&SessionId, &Session> = sessions
+            .iter()
+            .filter(differs)
+            .map(|session| (session.id(), session))
+            .collect();
+        let changed: Vec<(SessionId, ObjectId)> = ours
+            .keys()
+            .filter_map(|id| Some(((*id).clone(), *known.logs.get(*id)?)))
+            .collect();
+        for (id, brought) in bring(ws, remote, &changed, &seen)? {
+            if let (Brought::Session(theirs), Some(ours)) = (brought, ours.get(&id))
+                && ws.store().contains(&theirs, ours)?
+            {
+                known.newer.insert(id);
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// A session on its way.
+pub struct Parcel {
+    pub session: Session,
+    /// The log with its home event, where this is the first push.
+    pub first: Option<Written>,
+    /// Clones' work references, with what is to be there.
+    pub works: Vec<(String, ObjectId)>,
+    pub log_sent: Sent,
+    pub work_sent: Option<Sent>,
+    pub holds: Option<Holds>,
+    /// The remote has work of ours for this session already, so that its order after the log's can't leave a log
+    /// there that names what the remote has nothing of.
+    pub has_work: bool,
+}
+
+impl Parcel {
+    /// Puts together what goes; `works` is what is here of all clones' work.
+    pub fn pack(
+        ws: &Workspace,
+        remote: &Remote<'_>,
+        session: Session,
+        mut works: Vec<(String, ObjectId)>,
+        known: Option<&Known>,
+        dry_run: bool,
+    ) -> Result<Parcel> {
+        let summary = &session.event.summary;
+        // No clone sends it again, whatever it still has of it.
+        if !works.is_empty() && is_forgotten(ws, &session)? {
+            works.clear();
+        }
+        let mut work_sent = (!works.is_empty()).then_some(Sent::Pending);
+        if let Some(known) = known {
+            works.retain(|work| !known.works.contains(work));
+        }
+        if works.is_empty() && work_sent.is_some() {
+            work_sent = Some(Sent::UpToDate);
+        }
+        if !works.is_empty()
+            && let Some(why) = withheld(ws, summary)?
+        {
+            works.clear();
+            work_sent = Some(Sent::Refused(why));
+        }
+        let tip = known.and_then(|known| known.logs.get(session.id()));
+        let log_sent = match known {
+            Some(_) if tip == Some(&session.tip) => Sent::UpToDate,
+            Some(known) if known.newer.contains(session.id()) => Sent::Behind,
+            _ => Sent::Pending,
+        };
+        let first = match summary.home {
+            None if ws.owns(summary) && !dry_run && log_sent == Sent::Pending => {
+                let url = remote.public_url();
+                Some(propose(ws, &session, Kind::Home, Claim::Plain, |event| {
+                    event.summary.home = Some(url.clone());
+                })?)
+            }
+            _ => None,
+        };
+        let holds = match summary.work.filter(|_| work_sent == Some(Sent::Pending)) {
+            Some(work) => holds(ws, work)?,
+            None => None,
+        };
+        let has_work = !works.is_empty() && seen_work(ws, remote, session.id())?;
+        Ok(Parcel {
+            session,
+            first,
+            works,
+            log_sent,
+            work_sent,
+            holds,
+            has_work,
+        })
+    }
+
+    /// What became of it.
+    pub fn line(self) -> Line {
+        Line {
+            id: self.session.id().clone(),
+            log: self.log_sent,
+            work: self.work_sent,
+            holds: self.holds,
+        }
+    }
+
+    /// What goes.
+    pub fn tip(&self) -> ObjectId {
+        self.first
+            .as_ref()
+            .map_or(self.session.tip, |written| written.session.tip)
+    }
+}
+
+/// Whether an event of ours that the remote was last seen with names work.
+fn seen_work(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<bool> {
+    let Some(Target::Object(tip)) = ws.repo.refs().get(&refnames::tracking(remote.name(), id))? else {
+        return Ok(false);
+    };
+    let seen = ws.store().at(id, tip);
+    Ok(seen.is_ok_and(|seen| seen.event.summary.work.is_some() && ws.owns(&seen.event.summary)))
+}
+
+/// Why the work stays here: the configuration withholds something that it holds.
+fn withheld(ws: &Workspace, summary: &Summary) -> Result<Option<String>> {
+    let off = |key: &str| ws.repo.config_bool(key) == Some(false);
+    let (untracked, state) = (off("session.pushUntracked"), off("session.pushState"));
+    if !untracked && !state {
+        return Ok(None);
+    }
+    let Some(holds) = summary.work.map(|work| holds(ws, work)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    if untracked && holds.untracked > 0 {
+        let count = holds.untracked;
+        return Ok(Some(format!(
+            "session.pushUntracked is false, and it holds {count} untracked files"
+        )));
+    }
+    if state && holds.state {
+        return Ok(Some(
+            "session.pushState is false, and it holds the worker's state".to_owned(),
+        ));
+    }
+    Ok(None)
+}
+
+/// What a work commit holds; none where it is not here.
+fn holds(ws: &Workspace, work: ObjectId) -> Result<Option<Holds>> {
+    let Ok(saved) = snapshot::read(&ws.repo, work) else {
+        return Ok(None);
+    };
+    Ok(Some(Holds {
+        changed: Changed::known(ws, work),
+        untracked: snapshot::untracked(&ws.repo, &saved)?,
+        state: snapshot::has_state(&ws.repo, &saved)?,
+    }))
+}
