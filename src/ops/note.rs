@@ -8,6 +8,6 @@ use crate::store::Session;
 
 /// Writes a note.
 pub fn note(ws: &mut Workspace, id: &SessionId, text: &str) -> Result<Session> {
-    ws.prepare()?;
+    ws.prepare_files()?;
     record(ws, id, Kind::Note, |event| event.note = Some(text.to_owned()))
 }

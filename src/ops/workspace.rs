@@ -57,8 +57,15 @@ impl Workspace {
         })
     }
 
-    /// Makes our directory and this clone's identity, where they are missing.
+    /// Makes our directory and this clone's identity, where they are missing, and finds git before it is needed.
     pub fn prepare(&mut self) -> Result<()> {
+        self.prepare_files()?;
+        self.repo.remember_git()?;
+        Ok(())
+    }
+
+    /// As [`Workspace::prepare`], for what may well be done without git.
+    pub fn prepare_files(&mut self) -> Result<()> {
         let local = self.repo.local_dir();
         for dir in [
             local.clone(),
@@ -68,7 +75,6 @@ impl Workspace {
         ] {
             make_private_dir(&dir)?;
         }
-        self.repo.remember_git()?;
         let mut key = [0; 32];
         random(&mut key)?;
         Seal::establish(&local, key)?;
