@@ -56,7 +56,9 @@ pub fn tell(report: &Report, quiet: bool) {
             Fate::Ahead => "not sent yet".to_owned(),
             Fate::Diverged => "went on here and there ('git session sync' merges them)".to_owned(),
             Fate::Merged => "merged".to_owned(),
-            Fate::Fenced { host } => format!("taken over on '{host}': stopped here, its work saved"),
+            Fate::Fenced { host } => {
+                format!("taken over on '{host}': nothing of it runs here, its work is kept")
+            }
             Fate::Pending => "would be fetched".to_owned(),
             Fate::Refused(why) => format!("set aside: {why}"),
         };
