@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Stdio, thread, time::Duration};
 use git_session::git::{
     Durability::{Durable, Relaxed},
     Error, RefFormat, Repo, objects,
-    refs::{Expected, Outcome, Target},
+    refs::{Change, Expected, Outcome, Target},
 };
 use gix::ObjectId;
 
@@ -516,4 +516,151 @@ proptest::proptest! {
             }
         });
     }
+}
+
+/// Changes that make references, each to a commit.
+fn creations(names: impl Iterator<Item = String>, to: ObjectId) -> Vec<Change> {
+    names
+        .map(|name| Change {
+            name,
+            new: Some(to),
+            expected: Expected::Absent,
+        })
+        .collect()
+}
+
+#[test]
+fn many_updates_are_made_together_and_each_by_itself() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let refs = repo.refs();
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        sandbox.git(["tag", "-a", "-m", "a tag", "tag"]);
+        sandbox.git(["update-ref", "refs/things/000/nested", "HEAD"]);
+        sandbox.git(["pack-refs", "--all"]);
+        sandbox.git(["update-ref", "refs/things/001", "HEAD"]);
+        let mut changes = creations((0..200).map(|n| format!("refs/things/{n:03}")), one);
+        changes.push(changes[150].clone());
+        changes.push(Change {
+            name: "refs/tags/tag2".to_owned(),
+            new: Some(oid(&sandbox.git(["rev-parse", "tag"]))),
+            expected: Expected::Absent,
+        });
+        let mut outcomes = refs.update_all(&changes, Durable).unwrap().into_iter();
+        assert!(
+            matches!(outcomes.next(), Some(Err(Error::RefConflict(_)))),
+            "000 is a directory"
+        );
+        assert_eq!(outcomes.next().unwrap().unwrap(), Outcome::Moved(Some(one)));
+        let rest: Vec<Outcome> = outcomes.map(Result::unwrap).collect();
+        assert!(rest[..148].iter().all(|outcome| *outcome == Outcome::Done));
+        // Which of two equal ones comes first is no matter.
+        let twice = [rest[148], rest[198]];
+        assert!(twice.contains(&Outcome::Done) && twice.contains(&Outcome::Moved(Some(one))));
+        assert_eq!(rest[199], Outcome::Done);
+        assert_eq!(sandbox.git(["rev-parse", "refs/tags/tag2^{}"]), one.to_string());
+        // Moved on, packed and loose; some removed; one isn't where it is expected.
+        sandbox.git(["update-ref", "refs/things/005", &two.to_string()]);
+        let changes: Vec<Change> = (2..150)
+            .map(|n| Change {
+                name: format!("refs/things/{n:03}"),
+                new: (n % 10 != 0).then_some(two),
+                expected: Expected::At(one),
+            })
+            .collect();
+        let outcomes = refs.update_all(&changes, Durable).unwrap();
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            let moved = change.name.ends_with("005");
+            let expected = if moved {
+                Outcome::Moved(Some(two))
+            } else {
+                Outcome::Done
+            };
+            assert_eq!(outcome.unwrap(), expected, "{change:?}");
+            let now = change.new.map(Target::Object);
+            assert_eq!(refs.get(&change.name).unwrap(), now, "{change:?}");
+        }
+        let listed = refs.list("refs/").unwrap().len();
+        assert_eq!(sandbox.git(["for-each-ref"]).lines().count(), listed);
+        sandbox.git(["pack-refs", "--all"]);
+        assert_eq!(sandbox.git(["for-each-ref"]).lines().count(), listed);
+        sandbox.assert_sound();
+    });
+}
+
+#[test]
+fn many_updates_lose_none_of_others_while_references_are_packed() {
+    files(|sandbox| {
+        const ROUNDS: usize = 30;
+        let one = sandbox.head();
+        let name = |n: usize| format!("refs/things/{n:03}");
+        for change in creations((0..100).map(name), one) {
+            point(&sandbox.repo(), &change.name, one);
+        }
+        let pack = || {
+            run(git_command(&sandbox.root()).args(["pack-refs", "--all"]));
+        };
+        let commits: Vec<ObjectId> = (0..2 * ROUNDS)
+            .map(|n| sandbox.loose_commit(&n.to_string()))
+            .collect();
+        // Each moves all of them from whatever they are to a value of its own; the values form one chain of each.
+        let together = || {
+            let repo = sandbox.repo();
+            let mut steps = Vec::new();
+            for new in &commits[..ROUNDS] {
+                let now = repo.refs().list("refs/things/").unwrap();
+                let changes: Vec<Change> = now
+                    .into_iter()
+                    .filter_map(|found| match found.target {
+                        Target::Object(at) => Some(Change {
+                            name: text(&found.name),
+                            new: Some(*new),
+                            expected: Expected::At(at),
+                        }),
+                        _ => None,
+                    })
+                    .collect();
+                let outcomes = repo.refs().update_all(&changes, Relaxed).unwrap();
+                let done = changes.into_iter().zip(outcomes);
+                steps.extend(
+                    done.filter_map(|(change, outcome)| match (outcome, change.expected) {
+                        (Ok(Outcome::Done), Expected::At(at)) => Some((change.name, at, *new)),
+                        _ => None,
+                    }),
+                );
+            }
+            steps
+        };
+        let by_git = || {
+            let mut steps = Vec::new();
+            for (round, new) in commits[ROUNDS..].iter().enumerate() {
+                let name = name(round % 5);
+                let at = sandbox.git(["rev-parse", &name]);
+                let moved =
+                    run(git_command(&sandbox.root()).args(["update-ref", &name, &new.to_string(), &at]));
+                if moved.status.success() {
+                    steps.push((name, oid(&at), *new));
+                }
+            }
+            steps
+        };
+        let steps = beside(pack, || {
+            thread::scope(|scope| {
+                let ours = scope.spawn(together);
+                let theirs = by_git();
+                [ours.join().unwrap(), theirs].concat()
+            })
+        });
+        // No value was replaced twice, and each that was replaced had been written: none was lost.
+        for n in 0..100 {
+            let mine: Vec<_> = steps.iter().filter(|(named, ..)| *named == name(n)).collect();
+            let mut at = one;
+            for _ in &mine {
+                let next: Vec<_> = mine.iter().filter(|(_, from, _)| *from == at).collect();
+                assert_eq!(next.len(), 1, "{} goes on from {at}", name(n));
+                at = next[0].2;
+            }
+            assert_eq!(sandbox.git(["rev-parse", &name(n)]), at.to_string());
+        }
+    });
 }

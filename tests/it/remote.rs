@@ -249,3 +249,73 @@ fn remotes_are_found_by_name_url_and_path() {
         RemoteFault::Unreachable
     );
 }
+
+/// References to commits of their own, made all at once, each on top of another or of none.
+fn put_many(remote: &Path, names: impl Iterator<Item = (String, Option<ObjectId>)>) {
+    use std::io::Write;
+    let mut stream = String::new();
+    for (name, parent) in names {
+        let message = format!("what is called {name}");
+        stream += &format!(
+            "commit {name}\ncommitter A <a@b> 1700000000 +0000\ndata {}\n{message}\n",
+            message.len()
+        );
+        stream += &parent.map_or_else(String::new, |parent| format!("from {parent}\n"));
+        stream += "deleteall\n\n";
+    }
+    let mut import = crate::git_repo::git_command(remote);
+    import
+        .args(["fast-import", "--quiet", "--force"])
+        .stdin(std::process::Stdio::piped());
+    let mut child = import.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    git(remote, ["pack-refs", "--all"]);
+}
+
+fn names_under(dir: &Path, prefix: &str) -> String {
+    let strip = prefix.matches('/').count();
+    let format = format!("--format=%(objectname) %(refname:lstrip={strip})");
+    git(dir, ["for-each-ref", &format, prefix])
+}
+
+fn all_of(names: &[(String, ObjectId)]) -> Vec<Wanted> {
+    names
+        .iter()
+        .map(|(name, _)| wanted(name, &name.replace("refs/things/", "refs/seen/")))
+        .collect()
+}
+
+#[test]
+fn many_references_are_fetched_together() {
+    Pair::each(|pair| {
+        put_many(
+            &pair.remote.root(),
+            (0..300).map(|n| (format!("refs/things/{n}"), None)),
+        );
+        let repo = pair.repo();
+        let remote = repo.remote("origin").unwrap();
+        let names = remote.names(&["refs/things/"]).unwrap();
+        assert_eq!(names.len(), 300);
+        let fetched = remote.fetch(&all_of(&names)).unwrap();
+        assert!(fetched.iter().all(|(_, fetched)| *fetched == Fetched::Done));
+        let there = names_under(&pair.remote.root(), "refs/things/");
+        assert_eq!(names_under(&pair.clone.root(), "refs/seen/"), there);
+        // Half of them go on, one is rewound, and one is gone.
+        let on = names.iter().take(150).map(|(name, id)| (name.clone(), Some(*id)));
+        put_many(&pair.remote.root(), on);
+        pair.put("refs/things/99", &[]);
+        let names = remote.names(&["refs/things/"]).unwrap();
+        pair.remote.git(["update-ref", "-d", &names[7].0]);
+        let fetched = remote.fetch(&all_of(&names)).unwrap();
+        for (name, fetched) in fetched {
+            let expected = if name == "refs/things/99" {
+                Fetched::Rewound
+            } else {
+                Fetched::Done
+            };
+            assert_eq!(fetched, expected, "{name}");
+        }
+        pair.clone.assert_sound();
+    });
+}

@@ -21,16 +21,16 @@ use crate::git::{Durability, Error, Result};
 /// What a lock of ours says, so that one that a killed process left is known for what it is.
 pub(super) const MARKER: &[u8] = b"git-session: held by flock(2), stale when that is free\n";
 /// How long a lock of others is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long another update of ours is waited for, which takes a moment unless its process is stopped.
 const HELD_PATIENCE: Duration = Duration::from_secs(10);
 /// How often directories that vanish under us are made again.
 const TRIES: usize = 100;
 /// The files that locks are names of, in the common directory.
-const HOLDER: &str = "git-session.refs";
+pub(super) const HOLDER: &str = "git-session.refs";
 const PACKED_HOLDER: &str = "git-session.packed-refs";
 /// The name under which the packed references are locked.
-const PACKED: &str = "packed-refs";
+pub(super) const PACKED: &str = "packed-refs";
 /// The beginning of the names of files that are about to become locks or references.
 const TEMPORARY: &str = "tmp_ref_";
 
@@ -91,7 +91,7 @@ fn walk(dir: &Path, hash: Hash, prefix: &[u8], found: &mut Vec<Reference>) -> Re
 }
 
 /// Reads a loose file; none if there is none.
-fn loose(path: &Path, hash: Hash) -> Result<Option<Target>> {
+pub(super) fn loose(path: &Path, hash: Hash) -> Result<Option<Target>> {
     let content = match fs::read(path) {
         Ok(content) => content,
         Err(error)
@@ -114,13 +114,13 @@ fn loose(path: &Path, hash: Hash) -> Result<Option<Target>> {
 }
 
 /// The content of `packed-refs`.
-struct Packed {
-    content: Vec<u8>,
+pub(super) struct Packed {
+    pub(super) content: Vec<u8>,
     /// Whether it says that it is in order, so that a name can be found by halving.
-    sorted: bool,
+    pub(super) sorted: bool,
 }
 
-fn packed(common: &Path) -> Result<Packed> {
+pub(super) fn packed(common: &Path) -> Result<Packed> {
     let path = common.join("packed-refs");
     let content = match fs::read(&path) {
         Ok(content) => content,
@@ -137,7 +137,7 @@ fn packed(common: &Path) -> Result<Packed> {
 }
 
 impl Packed {
-    fn find(&self, name: &str) -> Option<Target> {
+    pub(super) fn find(&self, name: &str) -> Option<Target> {
         let mut found = None;
         self.each(name, |reference| {
             if reference.name == name {
@@ -148,7 +148,7 @@ impl Packed {
     }
 
     /// Whether a reference stands in the way of a new one: below its name, or where it needs a directory.
-    fn bars(&self, name: &str) -> bool {
+    pub(super) fn bars(&self, name: &str) -> bool {
         let mut below = false;
         self.each(&format!("{name}/"), |_| below = true);
         let mut above = name.match_indices('/').map(|(at, _)| &name[..at]);
@@ -213,7 +213,7 @@ impl Packed {
 }
 
 /// A line of `packed-refs` that names a reference.
-fn entry(line: &[u8]) -> Option<(&[u8], Target)> {
+pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Target)> {
     let space = line.find_byte(b' ')?;
     if line.starts_with(b"#") || line.starts_with(b"^") {
         return None;
@@ -347,7 +347,12 @@ fn remove_empty_parents(top: &Path, path: &Path) {
 }
 
 /// Makes a name last that was written or removed in a directory, and that directory itself where it is new.
-fn sync_dirs(common: &Path, path: &Path, directories: Directories, durability: Durability) -> Result<()> {
+pub(super) fn sync_dirs(
+    common: &Path,
+    path: &Path,
+    directories: Directories,
+    durability: Durability,
+) -> Result<()> {
     if durability == Durability::Relaxed {
         return Ok(());
     }
@@ -370,12 +375,12 @@ fn sync_dirs(common: &Path, path: &Path, directories: Directories, durability: D
 
 /// Whether directories were made for a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Directories {
+pub(super) enum Directories {
     Old,
     New,
 }
 
-fn temporary(common: &Path) -> Result<tempfile::NamedTempFile> {
+pub(super) fn temporary(common: &Path) -> Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .prefix(TEMPORARY)
@@ -384,7 +389,7 @@ fn temporary(common: &Path) -> Result<tempfile::NamedTempFile> {
         .map_err(Error::io(format!("cannot write to '{}'", common.display())))
 }
 
-fn remove_empty_dirs(dir: &Path) -> bool {
+pub(super) fn remove_empty_dirs(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else {
         return false;
     };
@@ -400,14 +405,14 @@ fn remove_empty_dirs(dir: &Path) -> bool {
 ///
 /// One file for all locks, which is never removed, spares the file system two new ones for each update. Whoever has
 /// its `flock` knows that every lock that is a name of it was left by a process that was killed.
-struct Lock {
+pub(super) struct Lock {
     path: PathBuf,
     directories: Directories,
     _held: File,
 }
 
 impl Lock {
-    fn take(common: &Path, path: &Path, name: &str) -> Result<Lock> {
+    pub(super) fn take(common: &Path, path: &Path, name: &str) -> Result<Lock> {
         let mut lock = path.as_os_str().to_owned();
         lock.push(".lock");
         let lock = PathBuf::from(lock);
@@ -474,7 +479,7 @@ impl Lock {
 }
 
 /// Takes the `flock` of the file that locks are names of; makes the file where it is missing.
-fn hold(common: &Path, holder: &Path, name: &str) -> Result<File> {
+pub(super) fn hold(common: &Path, holder: &Path, name: &str) -> Result<File> {
     let start = Instant::now();
     let mut pause = Duration::from_micros(100);
     let io = || Error::io(format!("cannot lock '{}'", holder.display()));

@@ -1,5 +1,6 @@
 //! References, through one interface over both formats.
 
+mod bulk;
 mod files;
 pub mod locks;
 mod reftable;
@@ -29,6 +30,17 @@ pub enum Outcome {
     Done,
     /// It was not as expected; this is where it is, if it is anywhere.
     Moved(Option<ObjectId>),
+}
+
+/// One of many updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The reference's full name.
+    pub name: String,
+    /// Where it is to be; none removes it.
+    pub new: Option<ObjectId>,
+    /// What it must be before.
+    pub expected: Expected,
 }
 
 /// What a reference points to.
@@ -102,6 +114,37 @@ impl<'r> Refs<'r> {
             ),
             RefFormat::Reftable => reftable::update(self.repo, name, new, expected, durability),
         }
+    }
+}
+
+/// From how many on updates are made together.
+const MANY: usize = 50;
+
+impl Refs<'_> {
+    /// Makes many updates, each by itself: one that loses or can't be made keeps no other from being made.
+    ///
+    /// Many new values are written at once, so that they cost hardly more than one. What became of each is in the
+    /// order of the changes.
+    ///
+    /// # Errors
+    /// What stands in the way of all of them; some may have been made by then.
+    pub fn update_all(&self, changes: &[Change], durability: Durability) -> Result<Vec<Result<Outcome>>> {
+        let mut outcomes: Vec<Option<Result<Outcome>>> = changes.iter().map(|_| None).collect();
+        let legal: Vec<usize> = (0..changes.len())
+            .filter(|at| is_legal(&changes[*at].name))
+            .collect();
+        if legal.len() > MANY {
+            match self.repo.ref_format() {
+                RefFormat::Files => bulk::update(self.repo, changes, &legal, durability, &mut outcomes)?,
+                RefFormat::Reftable => {
+                    reftable::update_all(self.repo, changes, &legal, durability, &mut outcomes)?;
+                }
+            }
+        }
+        let singly = |(change, outcome): (&Change, Option<Result<Outcome>>)| {
+            outcome.unwrap_or_else(|| self.update(&change.name, change.new, change.expected, durability))
+        };
+        Ok(changes.iter().zip(outcomes).map(singly).collect())
     }
 }
 

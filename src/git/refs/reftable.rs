@@ -1,12 +1,13 @@
 //! The reftable backend: all through git, which alone knows the format; retries on contention are ours.
 
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use super::{Expected, Outcome, Reference, Target};
+use super::{Change, Expected, Outcome, Reference, Target};
 use crate::git::command::{Cmd, refused};
 use crate::git::repo::parse_oid;
 use crate::git::{Durability, Error, Repo, Result};
@@ -58,15 +59,7 @@ pub fn update(
     expected: Expected,
     durability: Durability,
 ) -> Result<Outcome> {
-    let null = repo.object_hash().null();
-    let old = match expected {
-        Expected::Absent => null,
-        Expected::At(oid) => oid,
-    };
-    let command = match new {
-        Some(new) => format!("update {name}\0{new}\0{old}\0"),
-        None => format!("delete {name}\0{old}\0"),
-    };
+    let command = command(repo, name, new, expected);
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
@@ -113,6 +106,76 @@ pub fn update(
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
     }
+}
+
+/// One update, as `git update-ref --stdin -z` reads it.
+fn command(repo: &Repo, name: &str, new: Option<ObjectId>, expected: Expected) -> String {
+    let old = match expected {
+        Expected::Absent => repo.object_hash().null(),
+        Expected::At(oid) => oid,
+    };
+    match new {
+        Some(new) => format!("update {name}\0{new}\0{old}\0"),
+        None => format!("delete {name}\0{old}\0"),
+    }
+}
+
+/// Makes the updates at these places in as few transactions as there can be; what is left for [`update`] has no
+/// outcome.
+///
+/// A transaction is made whole or not at all, so what is not as expected is sorted out first, and one that fails
+/// all the same is tried in halves.
+pub fn update_all(
+    repo: &Repo,
+    changes: &[Change],
+    places: &[usize],
+    durability: Durability,
+    outcomes: &mut [Option<Result<Outcome>>],
+) -> Result<()> {
+    let now: HashMap<_, _> = for_each(repo, "refs/")?
+        .into_iter()
+        .map(|found| (found.name, found.target))
+        .collect();
+    let mut fit = Vec::with_capacity(places.len());
+    for place in places {
+        let change = &changes[*place];
+        let actual = now.get(change.name.as_bytes().as_bstr());
+        match (actual, change.expected) {
+            (None, Expected::Absent) => fit.push(*place),
+            (Some(Target::Object(actual)), Expected::At(oid)) if *actual == oid => fit.push(*place),
+            (Some(Target::Object(actual)), _) => outcomes[*place] = Some(Ok(Outcome::Moved(Some(*actual)))),
+            _ => outcomes[*place] = Some(Ok(Outcome::Moved(None))),
+        }
+    }
+    let mut batches = vec![fit];
+    while let Some(batch) = batches.pop() {
+        let Some((first, _)) = batch.split_first() else {
+            continue;
+        };
+        if batch.len() == 1 {
+            let Change { name, new, expected } = &changes[*first];
+            outcomes[*first] = Some(update(repo, name, *new, *expected, durability));
+            continue;
+        }
+        let all: String = batch
+            .iter()
+            .map(|place| &changes[*place])
+            .map(|change| command(repo, &change.name, change.new, change.expected))
+            .collect();
+        let output = fsync(repo, durability)?
+            .args(["update-ref", "--no-deref", "--stdin", "-z"])
+            .input(all)
+            .output()?;
+        if output.status.success() {
+            for place in batch {
+                outcomes[place] = Some(Ok(Outcome::Done));
+            }
+        } else {
+            let (one, two) = batch.split_at(batch.len() / 2);
+            batches.extend([two.to_vec(), one.to_vec()]);
+        }
+    }
+    Ok(())
 }
 
 fn fsync(repo: &Repo, durability: Durability) -> Result<Cmd> {

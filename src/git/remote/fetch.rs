@@ -1,13 +1,17 @@
 //! Fetches: references that are here afterwards under another name, each by itself; a bad one hides no good one.
 
 use std::collections::{HashMap, HashSet};
+use std::process::Output;
 
 use gix::ObjectId;
 
 use super::{Remote, RemoteFault, fault};
-use crate::git::refs::Target;
-use crate::git::{Result, objects};
+use crate::git::command::Cmd;
+use crate::git::refs::{Change, Expected, Outcome, Target};
+use crate::git::{Durability, Result, objects};
 
+/// How many references git itself is made to update at most: it compares each with each.
+const FEW: usize = 64;
 /// How many failures are borne before anything has come, and how many more for each reference that has.
 const FAILURES: usize = 40;
 const FAILURES_EACH: usize = 8;
@@ -42,6 +46,24 @@ struct Job<'w> {
     here: Option<ObjectId>,
 }
 
+impl Job<'_> {
+    fn change(&self) -> Change {
+        Change {
+            name: self.wanted.to.clone(),
+            new: Some(self.there),
+            expected: self.here.map_or(Expected::Absent, Expected::At),
+        }
+    }
+
+    fn change_back(&self) -> Change {
+        Change {
+            name: self.wanted.to.clone(),
+            new: self.here,
+            expected: Expected::At(self.there),
+        }
+    }
+}
+
 impl Remote<'_> {
     /// Fetches references, and gives what became of each, by its name there and in their order.
     ///
@@ -57,7 +79,11 @@ impl Remote<'_> {
                 continue;
             }
             let before = settled.len();
-            let said = self.attempt(&batch, &mut settled)?;
+            let many = batch.len() > FEW && !self.is_collecting();
+            let said = match many {
+                true => self.attempt_many(&batch, &mut settled)?,
+                false => self.attempt(&batch, &mut settled)?,
+            };
             arrived += batch.iter().filter(|job| is_done(&settled, job)).count();
             let left: Vec<Job<'_>> = batch
                 .iter()
@@ -113,12 +139,10 @@ impl Remote<'_> {
             let names: Vec<&str> = wanted.iter().map(|wanted| wanted.from.as_str()).collect();
             self.list(&names)?.into_iter().collect()
         };
+        let heres = self.here(wanted)?;
         let mut jobs = Vec::new();
         for wanted in wanted {
-            let here = match self.repo.refs().get(&wanted.to)? {
-                Some(Target::Object(oid)) => Some(oid),
-                _ => None,
-            };
+            let here = heres.get(&wanted.to).copied();
             match listed.get(&wanted.from) {
                 None => {
                     settled.insert(&wanted.from, Fetched::Refused(GONE.to_owned()));
@@ -136,6 +160,103 @@ impl Remote<'_> {
         Ok(jobs)
     }
 
+    /// Whether garbage is collected here, which could take what no reference has yet.
+    fn is_collecting(&self) -> bool {
+        self.repo.common_dir().join("gc.pid").exists()
+    }
+
+    /// Lets git fetch objects alone, and updates the references together; gives what it said, should some be left.
+    ///
+    /// Between the two no reference has what came, and nothing keeps it; what a collection of garbage took away
+    /// meanwhile, or still may take away, is left.
+    fn attempt_many<'w>(&self, batch: &[Job<'w>], settled: &mut HashMap<&'w str, Fetched>) -> Result<String> {
+        let tips: HashSet<ObjectId> = batch.iter().map(|job| job.there).collect();
+        let tips: Vec<String> = tips.iter().map(ObjectId::to_string).collect();
+        let output = self.run(self.fetching(tips.iter().map(String::as_str))?)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let shallow: HashSet<&str> = text.lines().filter_map(shallow_reject).collect();
+        let unknown: HashSet<&str> = text.lines().filter_map(not_ours).collect();
+        let mut open = Vec::with_capacity(batch.len());
+        for job in batch {
+            let there = job.there.to_string();
+            let fetched = if shallow.contains(there.as_str()) {
+                Fetched::Refused(SHALLOW.to_owned())
+            } else if unknown.contains(there.as_str()) {
+                Fetched::Refused(GONE.to_owned())
+            } else if !output.status.success() || !objects::exists(self.repo, job.there) {
+                continue;
+            } else if self.is_rewound(job) {
+                Fetched::Rewound
+            } else {
+                open.push(job);
+                continue;
+            };
+            settled.insert(&job.wanted.from, fetched);
+        }
+        let changes: Vec<Change> = open.iter().map(|job| job.change()).collect();
+        let outcomes = self.repo.refs().update_all(&changes, self.durability)?;
+        let taken = self.is_collecting() || open.iter().any(|job| !objects::exists(self.repo, job.there));
+        let mut back = Vec::new();
+        for (job, outcome) in open.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(Outcome::Done) if taken => back.push(job.change_back()),
+                Ok(Outcome::Done) => {
+                    settled.insert(&job.wanted.from, Fetched::Done);
+                }
+                // Another fetch got in first; git sorts it out.
+                Ok(Outcome::Moved(_)) => {}
+                Err(error) => {
+                    settled.insert(&job.wanted.from, Fetched::Refused(error.to_string()));
+                }
+            }
+        }
+        self.repo.refs().update_all(&back, self.durability)?;
+        self.failed(&output)
+    }
+
+    /// What git said; an error where that is about the remote as a whole.
+    fn failed(&self, output: &Output) -> Result<String> {
+        let said = fault::line(&output.stderr);
+        match fault::kind(&said) {
+            kind @ (RemoteFault::Denied | RemoteFault::Hash) if !output.status.success() => {
+                Err(self.fault(kind, said))
+            }
+            _ => Ok(said),
+        }
+    }
+
+    /// Where the references here are that are to follow others.
+    fn here<'w>(&self, wanted: impl IntoIterator<Item = &'w Wanted>) -> Result<HashMap<String, ObjectId>> {
+        let names: Vec<&str> = wanted.into_iter().map(|wanted| wanted.to.as_str()).collect();
+        let Some(first) = names.first() else {
+            return Ok(HashMap::new());
+        };
+        let refs = self.repo.refs();
+        if names.len() == 1 {
+            return Ok(match refs.get(first)? {
+                Some(Target::Object(oid)) => HashMap::from([((*first).to_owned(), oid)]),
+                _ => HashMap::new(),
+            });
+        }
+        // One look at all that begins as they do is cheaper than one at each.
+        let mut common = *first;
+        while !common.is_empty()
+            && !(common.ends_with('/') && names.iter().all(|name| name.starts_with(common)))
+        {
+            let end = common.trim_end_matches('/').rfind('/').map_or(0, |at| at + 1);
+            common = &common[..end];
+        }
+        let found = refs
+            .list(if common.is_empty() { "refs/" } else { common })?
+            .into_iter();
+        Ok(found
+            .filter_map(|reference| match reference.target {
+                Target::Object(oid) => Some((reference.name.to_string(), oid)),
+                _ => None,
+            })
+            .collect())
+    }
+
     /// Lets git fetch and update some; gives what it said, should some be left.
     fn attempt<'w>(&self, batch: &[Job<'w>], settled: &mut HashMap<&'w str, Fetched>) -> Result<String> {
         let specs: Vec<String> = batch
@@ -146,12 +267,10 @@ impl Remote<'_> {
         let text = String::from_utf8_lossy(&output.stderr);
         let shallow: HashSet<&str> = text.lines().filter_map(shallow_reject).collect();
         let gone: HashSet<&str> = text.lines().filter_map(not_there).collect();
+        let nows = self.here(batch.iter().map(|job| job.wanted))?;
         for job in batch {
             let Wanted { from, to } = job.wanted;
-            let now = match self.repo.refs().get(to)? {
-                Some(Target::Object(oid)) => Some(oid),
-                _ => None,
-            };
+            let now = nows.get(to).copied();
             let fetched = if now == Some(job.there) || now.is_some() && now != job.here {
                 // The remote may have gone on since it was listed.
                 Fetched::Done
@@ -166,13 +285,7 @@ impl Remote<'_> {
             };
             settled.insert(from, fetched);
         }
-        let said = fault::line(&output.stderr);
-        match fault::kind(&said) {
-            kind @ (RemoteFault::Denied | RemoteFault::Hash) if !output.status.success() => {
-                Err(self.fault(kind, said))
-            }
-            _ => Ok(said),
-        }
+        self.failed(&output)
     }
 
     /// Whether the remote's is here, and no descendant of the one here.
@@ -188,9 +301,13 @@ impl Remote<'_> {
     }
 
     /// A fetch of exactly these, with nothing that the configuration would add.
-    fn fetching<'s>(&self, specs: impl Iterator<Item = &'s str>) -> Result<crate::git::command::Cmd> {
+    fn fetching<'s>(&self, specs: impl Iterator<Item = &'s str>) -> Result<Cmd> {
         let follow = format!("remote.{}.followRemoteHEAD", self.name);
-        let mut config = vec![("fetch.output", "full"), ("fetch.parallel", "1")];
+        let fsync = match self.durability {
+            Durability::Durable => "loose-object,pack,pack-metadata,reference",
+            Durability::Relaxed => "none",
+        };
+        let mut config = vec![("fetch.output", "full"), ("core.fsync", fsync)];
         // Such a sign can't be said in a key here.
         if self.configured && !self.name.contains('=') {
             config.push((&follow, "never"));
@@ -233,6 +350,16 @@ fn is_done(settled: &HashMap<&str, Fetched>, job: &Job<'_>) -> bool {
 fn shallow_reject(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("warning: rejected ")?;
     rest.strip_suffix(" because shallow roots are not allowed to be updated")
+}
+
+/// The object id that the remote doesn't give away, or hasn't any more.
+fn not_ours(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("fatal: ").unwrap_or(line);
+    let line = line.strip_prefix("remote error: ").unwrap_or(line);
+    let id = line
+        .strip_prefix("upload-pack: not our ref ")
+        .or_else(|| line.strip_prefix("Server does not allow request for unadvertised object "))?;
+    id.split_whitespace().next()
 }
 
 /// The reference that git found missing on the remote.

@@ -23,7 +23,7 @@ pub use push::{Lease, Pushed, Update};
 use super::command::Cmd;
 use super::repo::parse_oid;
 use super::watched::{Ended, Watch};
-use super::{Error, Repo, Result};
+use super::{Durability, Error, Repo, Result};
 use url::Way;
 
 /// How long a remote may say nothing, where nobody says otherwise.
@@ -40,6 +40,7 @@ pub struct Remote<'r> {
     push_urls: Vec<String>,
     configured: bool,
     patience: Option<Duration>,
+    durability: Durability,
     progress: Option<Progress>,
     /// What was listed last, which is what gets fetched.
     seen: RefCell<Vec<(String, ObjectId)>>,
@@ -98,6 +99,7 @@ impl Repo {
             push_urls: pushed,
             configured,
             patience: Some(PATIENCE),
+            durability: Durability::Durable,
             progress: None,
             seen: RefCell::default(),
         };
@@ -157,6 +159,12 @@ impl Remote<'_> {
     /// Says how long it may say nothing; none is for ever.
     pub fn with_patience(mut self, patience: Option<Duration>) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Says whether what is fetched is pressed to disk, as it is unless told otherwise.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
