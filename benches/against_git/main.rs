@@ -11,11 +11,16 @@ mod events;
 mod place;
 mod resting;
 mod table;
+mod travelling;
 
 use std::process::ExitCode;
 
 use place::Place;
 use table::Table;
+
+/// What a script would have `git for-each-ref` print of each session.
+const STATES: &str = "--format='%(refname:lstrip=2) \
+                      %(contents:trailers:key=Session-State,valueonly,separator=)'";
 
 fn main() -> ExitCode {
     let wanted = std::env::args()
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
     whole_life(&mut table);
     in_a_large_repository(&mut table);
     resting::measure(&mut table);
+    travelling::many(&mut table);
+    travelling::claims(&mut table);
     table.finish()
 }
 
@@ -52,15 +59,14 @@ fn listing(table: &mut Table, sessions: usize, limit: f64) {
     }
     let place = Place::small();
     place.fill(sessions);
-    let stock = "for-each-ref --format='%(refname:lstrip=2) \
-                 %(contents:trailers:key=Session-State,valueonly,separator=)' refs/sessions";
+    let stock = format!("for-each-ref {STATES} refs/sessions");
     table.row(
         &name,
         "git for-each-ref",
         limit,
         60,
         |_| place.session("list").time(),
-        |_| place.git(stock).time(),
+        |_| place.git(&stock).time(),
     );
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A repository in a directory of its own.
@@ -180,6 +180,12 @@ impl Timed {
     pub fn env(mut self, name: &str, value: &Path) -> Timed {
         self.command.env(name, value);
         self
+    }
+
+    /// Starts it, with nobody to read what it prints.
+    pub fn start(mut self) -> Child {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).spawn().expect("a process")
     }
 
     /// Runs it to its end and gives the time from before the fork.

@@ -54,7 +54,7 @@ pub fn give_way(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Se
 fn follow(ws: &Workspace, theirs: &Session, ours: &Session) -> Result<Session> {
     let moved = ws
         .store()
-        .advance_all(&[(theirs.clone(), Expected::At(ours.tip))]);
+        .advance_all(&[(theirs.clone(), Expected::At(ours.tip))])?;
     match moved.into_iter().next() {
         Some(Ok(Append::Done(session))) => Ok(*session),
         Some(Err(error)) => Err(error.into()),

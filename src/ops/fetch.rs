@@ -159,7 +159,7 @@ pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, dry_run: bool)
             }
         }
     }
-    let moved = ws.store().advance_all(&moves);
+    let moved = ws.store().advance_all(&moves)?;
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
         let fate = match moved? {
             Append::Done(_) => fate,

@@ -114,7 +114,7 @@ pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
             Relation::Same | Relation::Ahead => return Ok(ours),
             Relation::Behind => {
                 let moves = [(theirs.clone(), Expected::At(ours.tip))];
-                ws.store().advance_all(&moves).into_iter().next().transpose()?
+                ws.store().advance_all(&moves)?.into_iter().next().transpose()?
             }
             Relation::Diverged => {
                 let merged = ws.store().merge(theirs, &ours)?;

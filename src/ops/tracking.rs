@@ -117,6 +117,9 @@ pub fn bring(
     changed: &[(SessionId, ObjectId)],
     seen: &HashMap<SessionId, ObjectId>,
 ) -> Result<Vec<(SessionId, Brought)>> {
+    if changed.is_empty() {
+        return Ok(Vec::new());
+    }
     let wanted: Vec<Wanted> = changed
         .iter()
         .filter(|(id, oid)| seen.get(id) != Some(oid))
@@ -143,6 +146,7 @@ pub fn bring(
     Ok(brought)
 }
 
+/// Checks a log that came, or did before.
 ///
 /// What was checked when it was seen before is not looked at again.
 fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, seen: Option<ObjectId>) -> Brought {

@@ -4,8 +4,8 @@
 //! commits themselves, each with a checksum, so that what a crash left half written is not believed.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Cache {
 /// Adds commits. That they can't be written only makes a list slower.
 pub fn add(repo: &Repo, commits: &[(ObjectId, Vec<u8>)], tips: impl FnOnce() -> Vec<ObjectId>) {
     let path = path(repo);
-    if !path.parent().is_some_and(Path::is_dir) {
+    if commits.is_empty() || !path.parent().is_some_and(Path::is_dir) {
         return;
     }
     let append = || -> std::io::Result<u64> {
@@ -104,14 +104,11 @@ fn record(id: ObjectId, commit: &[u8]) -> Vec<u8> {
 
 /// Writes the file anew with the newest events alone, once it has grown enough.
 fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<ObjectId>) {
-    let cache = Cache::read(repo);
-    let header = cache.content.lines().next().unwrap_or_default();
-    let tidied = header
-        .strip_prefix(HEADER.as_bytes())
-        .and_then(|size| size.to_str().ok()?.parse::<u64>().ok());
-    if length <= tidied.unwrap_or(0).saturating_mul(2).saturating_add(SLACK) {
+    let tidied = tidied(path).unwrap_or(0);
+    if length <= tidied.saturating_mul(2).saturating_add(SLACK) {
         return;
     }
+    let cache = Cache::read(repo);
     let records: Vec<u8> = tips()
         .into_iter()
         .filter_map(|id| Some(record(id, cache.get(&id)?)))
@@ -119,6 +116,19 @@ fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<Object
         .collect();
     // As above: nothing but time is lost.
     let _ = replace(path, &records);
+}
+
+/// How long the file was when it was tidied, by its first line.
+fn tidied(path: &Path) -> Option<u64> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(64).read_to_end(&mut start).ok()?;
+    let header = start.lines().next()?;
+    header
+        .strip_prefix(HEADER.as_bytes())?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn replace(path: &Path, records: &[u8]) -> std::io::Result<()> {

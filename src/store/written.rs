@@ -6,7 +6,7 @@ use gix::actor::Signature;
 use super::{Append, Result, Session, Store, cache, names};
 use crate::git::batch::publish;
 use crate::git::objects::Object;
-use crate::git::refs::{Expected, Outcome};
+use crate::git::refs::{Change, Expected, Outcome};
 use crate::session::Event;
 
 /// A session with a newest event that is in the repository and that no reference reaches yet.
@@ -53,27 +53,31 @@ impl Store<'_> {
     }
 
     /// Moves logs onto events that other references reach already, or begins them, each for itself.
-    pub fn advance_all(&self, moves: &[(Session, Expected)]) -> Vec<Result<Append>> {
-        let mut commits: Vec<(ObjectId, Vec<u8>)> = Vec::new();
-        let mut advance = |session: &Session, expected| {
-            let name = names::log(session.id());
-            let data = self.commit(session.tip).map_err(|error| error.about(&name))?;
-            let refs = self.repo.refs();
-            Ok(
-                match refs.update(&name, Some(session.tip), expected, self.durability)? {
-                    Outcome::Done => {
-                        commits.push((session.tip, data));
-                        Append::Done(Box::new(session.clone()))
-                    }
-                    Outcome::Moved(actual) => Append::Moved(actual),
-                },
-            )
+    ///
+    /// # Errors
+    /// What stands in the way of all of them.
+    pub fn advance_all(&self, moves: &[(Session, Expected)]) -> Result<Vec<Result<Append>>> {
+        let change = |(session, expected): &(Session, Expected)| Change {
+            name: names::log(session.id()),
+            new: Some(session.tip),
+            expected: *expected,
         };
-        let moved = moves
-            .iter()
-            .map(|(session, expected)| advance(session, *expected))
-            .collect();
+        let changes: Vec<Change> = moves.iter().map(change).collect();
+        let outcomes = self.repo.refs().update_all(&changes, self.durability)?;
+        let mut commits: Vec<(ObjectId, Vec<u8>)> = Vec::with_capacity(moves.len());
+        let mut appended = Vec::with_capacity(moves.len());
+        for ((session, _), outcome) in moves.iter().zip(outcomes) {
+            appended.push(match outcome {
+                Ok(Outcome::Done) => {
+                    // One that can't be read is missing in the cache alone.
+                    commits.extend(self.commit(session.tip).ok().map(|data| (session.tip, data)));
+                    Ok(Append::Done(Box::new(session.clone())))
+                }
+                Ok(Outcome::Moved(actual)) => Ok(Append::Moved(actual)),
+                Err(error) => Err(error.into()),
+            });
+        }
         cache::add(self.repo, &commits, || self.tips());
-        moved
+        Ok(appended)
     }
 }

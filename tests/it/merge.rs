@@ -347,7 +347,9 @@ fn fetch(sandbox: &Sandbox, dir: &std::path::Path) {
 }
 
 fn advance(repo: &Repo, session: &Session, expected: Expected) {
-    let moved = Store::new(repo).advance_all(&[(session.clone(), expected)]);
+    let moved = Store::new(repo)
+        .advance_all(&[(session.clone(), expected)])
+        .unwrap();
     assert!(matches!(&moved[..], [Ok(Append::Done(_))]), "{moved:?}");
 }
 

@@ -132,7 +132,7 @@ fn logs_move_onto_what_was_seen_each_for_itself() {
         moves[0].1 = Expected::Absent;
         let (two, other) = (moves[1].0.clone(), Expected::At(moves[1].0.tip));
         moves[1].1 = other;
-        let moved = store.advance_all(&moves);
+        let moved = store.advance_all(&moves).unwrap();
         assert!(matches!(&moved[0], Ok(Append::Done(session)) if session.tip == moves[0].0.tip));
         assert!(matches!(&moved[1], Ok(Append::Moved(Some(at))) if *at != two.tip));
         assert!(matches!(&moved[2], Ok(Append::Done(_))));
@@ -145,7 +145,9 @@ fn logs_move_onto_what_was_seen_each_for_itself() {
             std::fs::write(&lock, "").unwrap();
             let three = step(&repo, &moves[2].0, Kind::Note, 1, "again").unwrap();
             moves[1].1 = Expected::At(store.load(&id("two")).unwrap().unwrap().tip);
-            let moved = store.advance_all(&[moves[1].clone(), (three, Expected::At(moves[2].0.tip))]);
+            let moved = store
+                .advance_all(&[moves[1].clone(), (three, Expected::At(moves[2].0.tip))])
+                .unwrap();
             assert!(
                 moved[0].is_err() && matches!(moved[1], Ok(Append::Done(_))),
                 "{moved:?}"

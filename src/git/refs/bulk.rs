@@ -15,7 +15,8 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::objs::Kind;
 
-use super::files::{self, Directories, HOLDER, Lock, PACKED, PATIENCE, Packed};
+use super::files::{self, Directories, HOLDER, Lock, PATIENCE};
+use super::packed::{PACKED, Packed, entry};
 use super::{Change, Expected, Outcome, Target};
 use crate::git::{Durability, Error, Repo, Result};
 
@@ -35,7 +36,7 @@ pub fn update(
     let _ours = files::hold(common, &common.join(HOLDER), PACKED)?;
     let packed_path = common.join(PACKED);
     let lock = Lock::take(common, &packed_path, PACKED)?;
-    let packed = files::packed(common)?;
+    let packed = Packed::read(common)?;
     if !packed.sorted && !packed.content.is_empty() {
         return Ok(());
     }
@@ -121,7 +122,7 @@ fn write(
     let mut values = values.iter().peekable();
     let mut replaced = false;
     for line in packed.content.lines_with_terminator() {
-        match files::entry(line.trim_end_with(|c| c == '\n')) {
+        match entry(line.trim_end_with(|c| c == '\n')) {
             Some((name, _)) => {
                 while let Some((new, oid, _)) = values.next_if(|(new, ..)| new.as_bytes() < name) {
                     content.extend_from_slice(format!("{oid} {new}\n").as_bytes());

@@ -14,6 +14,7 @@ use gix::hash::Kind as Hash;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use super::packed::{PACKED, Packed, entry};
 use super::{Expected, Outcome, Reference, Target};
 use crate::git::repo::parse_oid;
 use crate::git::{Durability, Error, Result};
@@ -29,8 +30,6 @@ const TRIES: usize = 100;
 /// The files that locks are names of, in the common directory.
 pub(super) const HOLDER: &str = "git-session.refs";
 const PACKED_HOLDER: &str = "git-session.packed-refs";
-/// The name under which the packed references are locked.
-pub(super) const PACKED: &str = "packed-refs";
 /// The beginning of the names of files that are about to become locks or references.
 const TEMPORARY: &str = "tmp_ref_";
 
@@ -38,7 +37,7 @@ pub fn get(common: &Path, hash: Hash, name: &str) -> Result<Option<Target>> {
     match loose(&common.join(name), hash)? {
         Some(target) => Ok(Some(target)),
         // Read after the loose file: what is packed meanwhile is found here.
-        None => Ok(packed(common)?.find(name)),
+        None => Ok(Packed::read(common)?.find(name)),
     }
 }
 
@@ -50,11 +49,11 @@ pub fn list(common: &Path, hash: Hash, prefix: &str) -> Result<Vec<Reference>> {
         prefix.trim_end_matches('/').as_bytes(),
         &mut found,
     )?;
-    let packed = packed(common)?;
+    let packed = Packed::read(common)?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let mut all = Vec::with_capacity(found.len());
     let mut loose = found.into_iter().peekable();
-    packed.each(prefix, |reference| {
+    for reference in packed.starting_with(prefix) {
         while let Some(first) = loose.next_if(|first| first.name < reference.name) {
             all.push(first);
         }
@@ -62,7 +61,7 @@ pub fn list(common: &Path, hash: Hash, prefix: &str) -> Result<Vec<Reference>> {
         if loose.peek().is_none_or(|first| first.name != reference.name) {
             all.push(reference);
         }
-    });
+    }
     all.extend(loose);
     Ok(all)
 }
@@ -113,118 +112,6 @@ pub(super) fn loose(path: &Path, hash: Hash) -> Result<Option<Target>> {
     }))
 }
 
-/// The content of `packed-refs`.
-pub(super) struct Packed {
-    pub(super) content: Vec<u8>,
-    /// Whether it says that it is in order, so that a name can be found by halving.
-    pub(super) sorted: bool,
-}
-
-pub(super) fn packed(common: &Path) -> Result<Packed> {
-    let path = common.join("packed-refs");
-    let content = match fs::read(&path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
-    };
-    let header = content
-        .lines()
-        .next()
-        .filter(|line| line.starts_with(b"#"))
-        .unwrap_or_default();
-    let sorted = header.find(" sorted").is_some();
-    Ok(Packed { content, sorted })
-}
-
-impl Packed {
-    pub(super) fn find(&self, name: &str) -> Option<Target> {
-        let mut found = None;
-        self.each(name, |reference| {
-            if reference.name == name {
-                found = Some(reference.target);
-            }
-        });
-        found
-    }
-
-    /// Whether a reference stands in the way of a new one: below its name, or where it needs a directory.
-    pub(super) fn bars(&self, name: &str) -> bool {
-        let mut below = false;
-        self.each(&format!("{name}/"), |_| below = true);
-        let mut above = name.match_indices('/').map(|(at, _)| &name[..at]);
-        below || above.any(|parent| self.find(parent).is_some())
-    }
-
-    /// Hands on every reference whose name begins with `prefix`, in the file's order.
-    fn each(&self, prefix: &str, mut act: impl FnMut(Reference)) {
-        let prefix = prefix.as_bytes();
-        let start = if self.sorted { self.first_from(prefix) } else { 0 };
-        for line in self.content[start..].lines() {
-            let Some((name, target)) = entry(line) else {
-                continue;
-            };
-            if name.starts_with(prefix) {
-                act(Reference {
-                    name: name.into(),
-                    target,
-                });
-            } else if self.sorted && name > prefix {
-                return;
-            }
-        }
-    }
-
-    /// Where the first line begins whose name is not before `prefix`.
-    fn first_from(&self, prefix: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.content.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let line_start = self.content[..middle]
-                .rfind_byte(b'\n')
-                .map_or(0, |at| at + 1)
-                .max(low);
-            // Comments and peeled values belong to what is before the next name.
-            let mut at = line_start;
-            let name = loop {
-                let line = self.content[at..].lines().next().unwrap_or_default();
-                match entry(line) {
-                    Some((name, _)) => break Some(name),
-                    None => {
-                        at = self.content[at..]
-                            .find_byte(b'\n')
-                            .map_or(self.content.len(), |end| at + end + 1);
-                        if at >= high {
-                            break None;
-                        }
-                    }
-                }
-            };
-            match name {
-                Some(name) if name < prefix => {
-                    low = self.content[at..]
-                        .find_byte(b'\n')
-                        .map_or(self.content.len(), |end| at + end + 1);
-                }
-                _ => high = line_start,
-            }
-        }
-        low
-    }
-}
-
-/// A line of `packed-refs` that names a reference.
-pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Target)> {
-    let space = line.find_byte(b' ')?;
-    if line.starts_with(b"#") || line.starts_with(b"^") {
-        return None;
-    }
-    let target = match parse_oid(&line[..space]) {
-        Some(oid) if !oid.is_null() => Target::Object(oid),
-        _ => Target::Broken,
-    };
-    Some((line[space + 1..].trim_end(), target))
-}
-
 pub fn update(
     common: &Path,
     hash: Hash,
@@ -237,7 +124,7 @@ pub fn update(
     let lock = Lock::take(common, &path, name)?;
     let actual = match loose(&path, hash)? {
         Some(target) => Some(target),
-        None => packed(common)?.find(name),
+        None => Packed::read(common)?.find(name),
     };
     let as_expected = match (&actual, expected) {
         (None, Expected::Absent) => true,
@@ -252,7 +139,8 @@ pub fn update(
     }
     match new {
         Some(new) => {
-            if actual.is_none() && (path.is_dir() && !remove_empty_dirs(&path) || packed(common)?.bars(name))
+            if actual.is_none()
+                && (path.is_dir() && !remove_empty_dirs(&path) || Packed::read(common)?.bars(name))
             {
                 return Err(Error::RefConflict(name.to_owned()));
             }
@@ -289,9 +177,9 @@ fn write(
 }
 
 fn remove(common: &Path, path: &Path, name: &str, durability: Durability) -> Result<()> {
-    let packed_path = common.join("packed-refs");
+    let packed_path = common.join(PACKED);
     let _lock = Lock::take(common, &packed_path, PACKED)?;
-    let packed = packed(common)?;
+    let packed = Packed::read(common)?;
     if packed.find(name).is_some() {
         let io = || Error::io(format!("cannot write '{}'", packed_path.display()));
         let mut temp = temporary(common)?;

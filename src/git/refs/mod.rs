@@ -3,6 +3,7 @@
 mod bulk;
 mod files;
 pub mod locks;
+mod packed;
 mod reftable;
 
 use gix::ObjectId;

@@ -239,15 +239,10 @@ impl Remote<'_> {
             });
         }
         // One look at all that begins as they do is cheaper than one at each.
-        let mut common = *first;
-        while !common.is_empty()
-            && !(common.ends_with('/') && names.iter().all(|name| name.starts_with(common)))
-        {
-            let end = common.trim_end_matches('/').rfind('/').map_or(0, |at| at + 1);
-            common = &common[..end];
-        }
+        let directories = first.rmatch_indices('/').map(|(at, _)| &first[..=at]);
+        let is_common = |dir: &&str| names.iter().all(|name| name.starts_with(*dir));
         let found = refs
-            .list(if common.is_empty() { "refs/" } else { common })?
+            .list(directories.into_iter().find(is_common).unwrap_or("refs/"))?
             .into_iter();
         Ok(found
             .filter_map(|reference| match reference.target {
