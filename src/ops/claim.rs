@@ -9,7 +9,7 @@ use super::fetch::{Fate, follow};
 use super::push::{adopt, remember, send};
 use super::record::{load, propose};
 use super::remotes::home;
-use super::tracking::{What, names};
+use super::tracking::{Here, What, names};
 use super::work;
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
@@ -135,7 +135,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
             hand_in(ws, remote, ours)?;
             continue;
         };
-        let report = follow(ws, remote, &names, false)?;
+        let report = follow(ws, remote, &names, &Here::read(ws, remote)?, false)?;
         for line in report.lines {
             match line.fate {
                 Fate::Refused(why) => return Err(refused(id, remote, why)),

@@ -1,19 +1,17 @@
 //! `fetch`: what others recorded, seen here; logs that went on are followed.
 
-use std::collections::HashMap;
-
 use gix::ObjectId;
 
 use super::error::Result;
 use super::fence;
 use super::remotes::{chosen, is_home};
-use super::tracking::{Brought, Names, What, bring, last_seen, names, note_asked};
+use super::tracking::{Brought, Here, Names, What, bring, names, note_asked};
 use super::workspace::Workspace;
-use crate::git::refs::{Expected, Target};
+use crate::git::refs::Expected;
 use crate::git::remote::Remote;
 use crate::session::SessionId;
 use crate::session::merge::Relation;
-use crate::store::{self, Append, Session};
+use crate::store::{Append, Session};
 
 /// What is to be fetched.
 #[derive(Debug, Default)]
@@ -76,8 +74,9 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let ws = &*ws;
     let remote = chosen(ws, what.remote)?;
     let asked = if what.work { What::Work } else { What::Logs };
-    let names = names(&remote, what.ids, asked)?;
-    let report = follow(ws, &remote, &names, what.dry_run)?;
+    let (here, names) = Here::read_during(ws, &remote, || names(&remote, what.ids, asked));
+    let names = names?;
+    let report = follow(ws, &remote, &names, &here?, what.dry_run)?;
     if what.ids.is_empty() && !what.dry_run {
         note_asked(ws, remote.name())?;
     }
@@ -88,9 +87,14 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
 }
 
 /// Fetches those of the named logs that differ from ours, and moves ours to where they are.
-pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, dry_run: bool) -> Result<Report> {
-    let local = tips(ws)?;
-    let seen = last_seen(ws, remote.name())?;
+pub fn follow(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    names: &Names,
+    here: &Here,
+    dry_run: bool,
+) -> Result<Report> {
+    let Here { logs: local, seen } = here;
     let mut report = Report {
         remote: remote.name().to_owned(),
         lines: Vec::new(),
@@ -117,7 +121,7 @@ pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, dry_run: bool)
     }
     let mut moves: Vec<(Session, Expected)> = Vec::new();
     let mut fates: Vec<Fate> = Vec::new();
-    for (id, brought) in bring(ws, remote, &changed, &seen)? {
+    for (id, brought) in bring(ws, remote, &changed, seen)? {
         let theirs = match brought {
             Brought::Session(theirs) => *theirs,
             Brought::Rewound => {
@@ -211,17 +215,4 @@ fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Ses
         }
         Relation::Diverged => Step::Told(Fate::Diverged),
     })
-}
-
-/// Where the logs are here.
-pub fn tips(ws: &Workspace) -> Result<HashMap<SessionId, ObjectId>> {
-    let references = ws.repo.refs().list(store::names::SESSIONS)?;
-    let parse = |reference: crate::git::refs::Reference| {
-        let id = store::names::session_of(std::str::from_utf8(&reference.name).ok()?).ok()?;
-        match reference.target {
-            Target::Object(oid) => Some((id, oid)),
-            _ => None,
-        }
-    };
-    Ok(references.into_iter().filter_map(parse).collect())
 }

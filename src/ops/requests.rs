@@ -9,7 +9,7 @@ use super::fetch::follow;
 use super::record::{load, record};
 use super::remotes::home;
 use super::stop::{Stop, suspend, terminate};
-use super::tracking::{What, names};
+use super::tracking::{Here, What, names};
 use super::workspace::{Workspace, host, random_word};
 use crate::git::refs::Outcome;
 use crate::git::remote::{Lease, Pushed, Remote, Update, Wanted};
@@ -159,12 +159,8 @@ pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duratio
         let Some(remote) = home(ws, &session.event.summary)? else {
             return Err(Error::NotFound(id.to_string()));
         };
-        follow(
-            ws,
-            &remote,
-            &names(&remote, std::slice::from_ref(id), What::Logs)?,
-            false,
-        )?;
+        let there = names(&remote, std::slice::from_ref(id), What::Logs)?;
+        follow(ws, &remote, &there, &Here::read(ws, &remote)?, false)?;
         if let Some(reply) = answered(ws, &load(ws, id)?, &asked.nonce)? {
             return Ok(reply);
         }

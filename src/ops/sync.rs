@@ -6,7 +6,7 @@ use super::push::{self, send};
 use super::record::{TRIES, load};
 use super::remotes::{chosen, is_home};
 use super::requests::{self, Answer};
-use super::tracking::{What, names, note_asked};
+use super::tracking::{Here, What, names, note_asked};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Remote, Update};
@@ -35,8 +35,9 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
     let (mut fetched, entries) = {
         let ws = &*ws;
         let remote = chosen(ws, remote)?;
-        let names = names(&remote, ids, What::Inbox)?;
-        let fetched = follow(ws, &remote, &names, false)?;
+        let (here, names) = Here::read_during(ws, &remote, || names(&remote, ids, What::Inbox));
+        let names = names?;
+        let fetched = follow(ws, &remote, &names, &here?, false)?;
         if ids.is_empty() {
             note_asked(ws, remote.name())?;
         }

@@ -10,7 +10,7 @@ use super::error::Result;
 use super::local::write_atomically;
 use super::workspace::{Workspace, make_private_dir};
 use crate::git::Durability;
-use crate::git::refs::Target;
+use crate::git::refs::{Reference, Target};
 use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::session::SessionId;
 use crate::store::{Session, names};
@@ -54,7 +54,9 @@ pub fn names(remote: &Remote<'_>, ids: &[SessionId], what: What) -> Result<Names
     }
     let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
     let mut found = Names::default();
-    for (name, oid) in remote.names(&prefixes)? {
+    let mut logs = Vec::new();
+    for (name, oid) in remote.names(&prefixes)?.iter() {
+        let oid = *oid;
         let rest = |prefix: &str| -> Option<(SessionId, String)> {
             let (id, rest) = name.strip_prefix(prefix)?.split_once('/')?;
             (!rest.contains('/')).then_some((id.parse().ok()?, rest.to_owned()))
@@ -63,19 +65,20 @@ pub fn names(remote: &Remote<'_>, ids: &[SessionId], what: What) -> Result<Names
             match id.parse::<SessionId>() {
                 // A prefix asks for `a` and for `a-b` alike on some servers.
                 Ok(id) if ids.is_empty() || ids.contains(&id) => {
-                    found.logs.insert(id, oid);
+                    logs.push((id, oid));
                 }
                 Ok(_) => {}
-                Err(_) => found.skipped.push(name),
+                Err(_) => found.skipped.push(name.clone()),
             }
         } else if let Some((id, nonce)) = rest(names::INBOXES) {
             found.inbox.push((id, nonce, oid));
         } else if let Some((id, clone)) = rest(names::WORKS) {
             found.works.push((id, clone, oid));
         } else {
-            found.skipped.push(name);
+            found.skipped.push(name.clone());
         }
     }
+    found.logs = logs.into_iter().collect();
     Ok(found)
 }
 
@@ -90,24 +93,52 @@ pub enum Brought {
     SetAside(String),
 }
 
-/// Where the remote's logs were when they were last seen.
-pub fn last_seen(ws: &Workspace, remote: &str) -> Result<HashMap<SessionId, ObjectId>> {
-    let prefix = names::trackings(remote);
-    let references = ws.repo.refs().list(&prefix)?;
-    let parse = |reference: crate::git::refs::Reference| {
-        let id = reference
-            .name
-            .strip_prefix(prefix.as_bytes())?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()?;
+/// What is here of sessions and of what a remote had of them.
+#[derive(Debug, Default)]
+pub struct Here {
+    /// Where the logs are.
+    pub logs: BTreeMap<SessionId, ObjectId>,
+    /// Where the remote's logs were when they were last seen.
+    pub seen: BTreeMap<SessionId, ObjectId>,
+}
+
+impl Here {
+    /// Reads it.
+    pub fn read(ws: &Workspace, remote: &Remote<'_>) -> Result<Here> {
+        Here::read_during(ws, remote, || ()).0
+    }
+
+    /// Reads it while something else is done that takes its time.
+    pub fn read_during<T>(ws: &Workspace, remote: &Remote<'_>, act: impl FnOnce() -> T) -> (Result<Here>, T) {
+        let seen = names::trackings(remote.name());
+        let (listed, done) = ws.repo.refs().list_during(&[names::SESSIONS, &seen], act);
+        let here = listed.map(|listed| {
+            let mut listed = listed.into_iter();
+            Here {
+                logs: by_id(listed.next().unwrap_or_default(), names::SESSIONS),
+                seen: by_id(listed.next().unwrap_or_default(), &seen),
+            }
+        });
+        (here.map_err(Into::into), done)
+    }
+}
+
+/// The references below a prefix that are called by the id of a session.
+fn by_id(references: Vec<Reference>, prefix: &str) -> BTreeMap<SessionId, ObjectId> {
+    let parse = |reference: Reference| {
+        let id = reference.name.strip_prefix(prefix.as_bytes())?;
         match reference.target {
-            Target::Object(oid) => Some((id, oid)),
+            Target::Object(oid) => Some((id.to_str().ok()?.parse().ok()?, oid)),
             _ => None,
         }
     };
-    Ok(references.into_iter().filter_map(parse).collect())
+    references.into_iter().filter_map(parse).collect()
+}
+
+/// Where the remote's logs were when they were last seen.
+pub fn last_seen(ws: &Workspace, remote: &str) -> Result<BTreeMap<SessionId, ObjectId>> {
+    let prefix = names::trackings(remote);
+    Ok(by_id(ws.repo.refs().list(&prefix)?, &prefix))
 }
 
 /// Fetches logs that have changed, checks each, and gives what came of it.
@@ -115,7 +146,7 @@ pub fn bring(
     ws: &Workspace,
     remote: &Remote<'_>,
     changed: &[(SessionId, ObjectId)],
-    seen: &HashMap<SessionId, ObjectId>,
+    seen: &BTreeMap<SessionId, ObjectId>,
 ) -> Result<Vec<(SessionId, Brought)>> {
     if changed.is_empty() {
         return Ok(Vec::new());

@@ -30,10 +30,10 @@ pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<(
     let prefix = names::works(&summary.id);
     let there: Vec<(SessionId, String, ObjectId)> = remote
         .names(&[prefix.as_str()])?
-        .into_iter()
+        .iter()
         .filter_map(|(name, oid)| {
             let clone = name.strip_prefix(&prefix)?.to_owned();
-            Some((summary.id.clone(), clone, oid))
+            Some((summary.id.clone(), clone, *oid))
         })
         .collect();
     bring_all(ws, remote, &there)?;

@@ -111,7 +111,7 @@ fn references_are_listed_fetched_and_pushed_over_a_path() {
         let remote = repo.remote("origin").unwrap();
         let names = remote.names(&["refs/things/"]).unwrap();
         let expected = [("refs/things/one", one), ("refs/things/two", two)].map(|(n, id)| (n.to_owned(), id));
-        assert_eq!(names, expected);
+        assert_eq!(*names, expected);
         assert_eq!(remote.names(&["refs/tags/", "refs/none/"]).unwrap().len(), 1);
 
         let all = [
@@ -238,7 +238,7 @@ fn remotes_are_found_by_name_url_and_path() {
     assert_eq!(far.public_url(), "ssh://host/team/x");
     for name in [path, &format!("file://{path}")] {
         let names = repo.remote(name).unwrap().names(&["refs/things/"]).unwrap();
-        assert_eq!(names, [("refs/things/a".to_owned(), one)]);
+        assert_eq!(*names, [("refs/things/a".to_owned(), one)]);
     }
     for name in ["", "none", "-x", "--upload-pack=touch /tmp/x"] {
         assert!(matches!(repo.remote(name), Err(Error::NoSuchRemote(_))), "{name}");

@@ -41,15 +41,28 @@ pub fn get(common: &Path, hash: Hash, name: &str) -> Result<Option<Target>> {
     }
 }
 
-pub fn list(common: &Path, hash: Hash, prefix: &str) -> Result<Vec<Reference>> {
-    let mut found = Vec::new();
-    walk(
-        &common.join(prefix),
-        hash,
-        prefix.trim_end_matches('/').as_bytes(),
-        &mut found,
-    )?;
+/// Lists what is below each of the prefixes.
+pub fn list(common: &Path, hash: Hash, prefixes: &[&str]) -> Result<Vec<Vec<Reference>>> {
+    let mut loose = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        let mut found = Vec::new();
+        walk(
+            &common.join(prefix),
+            hash,
+            prefix.trim_end_matches('/').as_bytes(),
+            &mut found,
+        )?;
+        loose.push(found);
+    }
+    // As above.
     let packed = Packed::read(common)?;
+    let both = prefixes.iter().zip(loose);
+    Ok(both
+        .map(|(prefix, loose)| merged(&packed, prefix, loose))
+        .collect())
+}
+
+fn merged(packed: &Packed, prefix: &str, mut found: Vec<Reference>) -> Vec<Reference> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let mut all = Vec::with_capacity(found.len());
     let mut loose = found.into_iter().peekable();
@@ -63,7 +76,7 @@ pub fn list(common: &Path, hash: Hash, prefix: &str) -> Result<Vec<Reference>> {
         }
     }
     all.extend(loose);
-    Ok(all)
+    all
 }
 
 fn walk(dir: &Path, hash: Hash, prefix: &[u8], found: &mut Vec<Reference>) -> Result<()> {

@@ -79,8 +79,32 @@ impl<'r> Refs<'r> {
     /// Lists the references whose names begin with `prefix`, which ends in `/`, by name.
     pub fn list(&self, prefix: &str) -> Result<Vec<Reference>> {
         match self.repo.ref_format() {
-            RefFormat::Files => files::list(self.repo.common_dir(), self.repo.object_hash(), prefix),
+            RefFormat::Files => {
+                let listed = files::list(self.repo.common_dir(), self.repo.object_hash(), &[prefix])?;
+                Ok(listed.into_iter().flatten().collect())
+            }
             RefFormat::Reftable => reftable::list(self.repo, prefix),
+        }
+    }
+
+    /// Lists the references below each of the prefixes while something else is done that takes its time.
+    pub fn list_during<T>(
+        &self,
+        prefixes: &[&str],
+        act: impl FnOnce() -> T,
+    ) -> (Result<Vec<Vec<Reference>>>, T) {
+        let list = |prefix: &&str| reftable::list(self.repo, prefix);
+        let (common, hash) = (self.repo.common_dir(), self.repo.object_hash());
+        match self.repo.ref_format() {
+            RefFormat::Files => std::thread::scope(|scope| {
+                let listing = scope.spawn(|| files::list(common, hash, prefixes));
+                let done = act();
+                let listed = listing
+                    .join()
+                    .unwrap_or_else(|_| files::list(common, hash, prefixes));
+                (listed, done)
+            }),
+            RefFormat::Reftable => (prefixes.iter().map(list).collect(), act()),
         }
     }
 

@@ -11,6 +11,7 @@ mod url;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Output;
+use std::rc::Rc;
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -43,7 +44,7 @@ pub struct Remote<'r> {
     durability: Durability,
     progress: Option<Progress>,
     /// What was listed last, which is what gets fetched.
-    seen: RefCell<Vec<(String, ObjectId)>>,
+    seen: RefCell<Rc<Vec<(String, ObjectId)>>>,
 }
 
 impl Repo {
@@ -172,9 +173,9 @@ impl Remote<'_> {
     ///
     /// # Errors
     /// [`Error::Remote`].
-    pub fn names(&self, prefixes: &[&str]) -> Result<Vec<(String, ObjectId)>> {
-        let listed = self.list(prefixes)?;
-        self.seen.replace(listed.clone());
+    pub fn names(&self, prefixes: &[&str]) -> Result<Rc<Vec<(String, ObjectId)>>> {
+        let listed = Rc::new(self.list(prefixes)?);
+        self.seen.replace(Rc::clone(&listed));
         Ok(listed)
     }
 

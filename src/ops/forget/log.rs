@@ -11,7 +11,7 @@ use crate::ops::fetch::{Fate, follow};
 use crate::ops::push::{adopt, remember};
 use crate::ops::record::{TRIES, load, propose};
 use crate::ops::sync::merge_home;
-use crate::ops::tracking::{Names, What, names};
+use crate::ops::tracking::{Here, Names, What, names};
 use crate::ops::workspace::Workspace;
 use crate::session::{Claim, Event, Kind, SessionId};
 use crate::store::{Append, Session, names as refnames};
@@ -75,7 +75,7 @@ fn level(ws: &Workspace, home: &Remote<'_>, id: &SessionId) -> Result<Names> {
         logs: there.logs.clone(),
         ..Names::default()
     };
-    for line in follow(ws, home, &logs, false)?.lines {
+    for line in follow(ws, home, &logs, &Here::read(ws, home)?, false)?.lines {
         match (line.fate, there.logs.get(id)) {
             (Fate::Refused(why), _) => return Err(refused(id, home, why)),
             (Fate::Diverged, Some(tip)) => {
