@@ -111,14 +111,14 @@ impl Here {
     /// Reads it while something else is done that takes its time.
     pub fn read_during<T>(ws: &Workspace, remote: &Remote<'_>, act: impl FnOnce() -> T) -> (Result<Here>, T) {
         let seen = names::trackings(remote.name());
-        let (listed, done) = ws.repo.refs().list_during(&[names::SESSIONS, &seen], act);
-        let here = listed.map(|listed| {
+        let here = |listed: Vec<Vec<Reference>>| {
             let mut listed = listed.into_iter();
             Here {
                 logs: by_id(listed.next().unwrap_or_default(), names::SESSIONS),
                 seen: by_id(listed.next().unwrap_or_default(), &seen),
             }
-        });
+        };
+        let (here, done) = ws.repo.refs().list_during(&[names::SESSIONS, &seen], here, act);
         (here.map_err(Into::into), done)
     }
 }

@@ -87,24 +87,27 @@ impl<'r> Refs<'r> {
         }
     }
 
-    /// Lists the references below each of the prefixes while something else is done that takes its time.
-    pub fn list_during<T>(
+    /// Lists the references below each of the prefixes, and makes something of the lists, while something else is done
+    /// that takes its time.
+    pub fn list_during<L: Send, T>(
         &self,
         prefixes: &[&str],
+        make: impl Fn(Vec<Vec<Reference>>) -> L + Sync,
         act: impl FnOnce() -> T,
-    ) -> (Result<Vec<Vec<Reference>>>, T) {
+    ) -> (Result<L>, T) {
         let list = |prefix: &&str| reftable::list(self.repo, prefix);
         let (common, hash) = (self.repo.common_dir(), self.repo.object_hash());
         match self.repo.ref_format() {
             RefFormat::Files => std::thread::scope(|scope| {
-                let listing = scope.spawn(|| files::list(common, hash, prefixes));
+                let listed = || files::list(common, hash, prefixes).map(&make);
+                let listing = scope.spawn(listed);
                 let done = act();
-                let listed = listing
-                    .join()
-                    .unwrap_or_else(|_| files::list(common, hash, prefixes));
-                (listed, done)
+                (listing.join().unwrap_or_else(|_| listed()), done)
             }),
-            RefFormat::Reftable => (prefixes.iter().map(list).collect(), act()),
+            RefFormat::Reftable => {
+                let listed: Result<_> = prefixes.iter().map(list).collect();
+                (listed.map(make), act())
+            }
         }
     }
 
