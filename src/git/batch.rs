@@ -12,6 +12,7 @@ use gix::objs::{Data, Find, Kind};
 
 use super::objects::{self, Object};
 use super::pack::{self, PackFile};
+use super::unsynced::Unsynced;
 use super::{Durability, Error, Repo, Result};
 
 /// How many objects are written loose at most.
@@ -124,26 +125,39 @@ impl<'r> Batch<'r> {
     }
 
     /// Puts everything on disk, where it stays at least until it is released.
-    pub fn finish(mut self) -> Result<Kept> {
+    pub fn finish(self) -> Result<Kept> {
+        let repo = self.repo;
+        let (mut kept, unsynced) = self.write()?;
+        match unsynced.sync() {
+            Err(error) if is_gone(&error) => kept.pack(repo)?,
+            synced => synced?,
+        }
+        Ok(kept)
+    }
+
+    /// Writes everything; what is not on disk yet is to be there before a reference moves.
+    fn write(mut self) -> Result<(Kept, Unsynced)> {
         if self.pack.is_none() && !self.held.is_empty() && collector(self.repo).exists() {
             self.spill()?;
         }
-        if let Err(error) = objects::write_loose(self.repo, &self.held, self.durability) {
+        let unsynced = match objects::write_loose(self.repo, &self.held, self.durability) {
             // A collection took a new file, or the directory around it, away: it leaves a kept pack alone.
-            if !is_gone(&error) {
-                return Err(error);
+            Err(error) if is_gone(&error) => {
+                self.spill()?;
+                Unsynced::default()
             }
-            self.spill()?;
-        }
+            written => written?,
+        };
         let keep = match self.pack {
             Some(pack) => Some(pack.finish(self.repo, self.durability)?),
             None => None,
         };
-        Ok(Kept {
+        let kept = Kept {
             keep,
             held: self.held,
             durability: self.durability,
-        })
+        };
+        Ok((kept, unsynced))
     }
 }
 
@@ -185,6 +199,21 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Writes what was loose into a pack, which is kept.
+    fn pack(&mut self, repo: &Repo) -> Result<()> {
+        self.keep = Some(self.packed(repo)?);
+        self.held.clear();
+        Ok(())
+    }
+
+    fn packed(&self, repo: &Repo) -> Result<PathBuf> {
+        let mut pack = PackFile::begin(repo)?;
+        for object in &self.held {
+            pack.put(object)?;
+        }
+        pack.finish(repo, self.durability)
+    }
+
     /// Says that references reach the objects by now.
     pub fn release(self, repo: &Repo) -> Result<()> {
         let mut is_packed = self.keep.is_some();
@@ -193,12 +222,7 @@ impl Kept {
             lost |= !objects::loose_path(repo, objects::id_of(repo, object)?).exists();
         }
         if !self.held.is_empty() && (lost || collector(repo).exists()) {
-            let mut pack = PackFile::begin(repo)?;
-            for object in &self.held {
-                pack.put(object)?;
-            }
-            let keep = pack.finish(repo, self.durability)?;
-            let _ = fs::remove_file(keep);
+            let _ = fs::remove_file(self.packed(repo)?);
             is_packed = true;
         }
         if let Some(keep) = self.keep {
@@ -223,18 +247,27 @@ fn collector(repo: &Repo) -> PathBuf {
 }
 
 /// Writes objects and then makes them reachable by `move_refs`, so that no garbage collection takes them away.
+///
+/// What it is given has to be on disk before a reference moves; it is called once more should a collection have taken
+/// that away.
 pub fn publish<T>(
     repo: &Repo,
     objects: Vec<Object>,
     durability: Durability,
-    move_refs: impl FnOnce() -> Result<T>,
+    move_refs: impl Fn(&Unsynced) -> Result<T>,
 ) -> Result<T> {
     let mut batch = Batch::new(repo, durability);
     for object in objects {
         batch.add(object)?;
     }
-    let kept = batch.finish()?;
-    let moved = move_refs()?;
+    let (mut kept, unsynced) = batch.write()?;
+    let moved = match move_refs(&unsynced) {
+        Err(error) if is_gone(&error) && !kept.held.is_empty() => {
+            kept.pack(repo)?;
+            move_refs(&Unsynced::default())?
+        }
+        moved => moved?,
+    };
     kept.release(repo)?;
     Ok(moved)
 }

@@ -18,6 +18,7 @@ pub mod signature;
 pub mod snapshot;
 mod terminal;
 pub mod time;
+pub mod unsynced;
 mod watched;
 pub mod whole;
 pub mod worktree;

@@ -53,8 +53,9 @@ pub fn append(
         let id = objects::id_of(repo, &commit)?;
         new.push(commit);
         let expected = tip.map_or(Expected::Absent, Expected::At);
-        let outcome = publish(repo, new, durability, || {
-            repo.refs().update(notes_ref, Some(id), expected, durability)
+        let outcome = publish(repo, new, durability, |unsynced| {
+            repo.refs()
+                .update_after(unsynced, notes_ref, Some(id), expected, durability)
         })?;
         if outcome == Outcome::Done {
             return Ok(());

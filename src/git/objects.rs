@@ -9,6 +9,7 @@ use gix::ObjectId;
 use gix::actor::Signature;
 use gix::objs::{FindExt, Kind, WriteTo};
 
+use super::unsynced::Unsynced;
 use super::{Durability, Error, Repo, Result};
 
 /// An object that is not written yet.
@@ -200,11 +201,12 @@ pub fn blob_in_tree(repo: &Repo, tree: ObjectId, name: &str) -> Result<Option<Ve
     }
 }
 
-/// Writes objects loose, or makes those that are there as young as if they were new.
-pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> Result<()> {
+/// Writes objects loose, or makes those that are there as young as if they were new; gives what is to be on disk before
+/// anybody may count on them.
+pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> Result<Unsynced> {
     let dir = repo.common_dir().join("objects");
     let mut directories: Vec<PathBuf> = Vec::new();
-    let mut files = Vec::with_capacity(objects.len());
+    let mut unsynced = Unsynced::default();
     for object in objects {
         let id = id_of(repo, object)?;
         let path = loose_path(repo, id);
@@ -223,12 +225,14 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
         if !is_there {
             super::loose::write(&dir, &path, object)?;
         }
-        files.push(path);
+        if durability == Durability::Durable {
+            unsynced.add(path);
+        }
     }
     if durability == Durability::Durable {
-        files.iter().chain(&directories).try_for_each(|path| sync(path))?;
+        directories.into_iter().for_each(|dir| unsynced.add(dir));
     }
-    Ok(())
+    Ok(unsynced)
 }
 
 /// Where an object is when it is loose.

@@ -98,9 +98,9 @@ impl Store<'_> {
         let commit = objects::commit(onto.tree, &[onto.tip], by[0], by[1], message.as_bytes());
         let tip = objects::id_of(self.repo, &commit)?;
         let name = names::inbox(&request.id, &request.nonce);
-        let outcome = publish(self.repo, vec![commit], self.durability, || {
+        let outcome = publish(self.repo, vec![commit], self.durability, |unsynced| {
             let refs = self.repo.refs();
-            refs.update(&name, Some(tip), Expected::Absent, self.durability)
+            refs.update_after(unsynced, &name, Some(tip), Expected::Absent, self.durability)
         })?;
         let inbox = Inbox::Request {
             request: Box::new(request.clone()),

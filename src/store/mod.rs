@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use crate::git::batch::publish;
 use crate::git::objects::{self, Object, Reader};
 use crate::git::refs::{Expected, Outcome, Reference, Target};
+use crate::git::unsynced::Unsynced;
 use crate::git::{self, Durability, Repo, signature};
 use crate::session::event::FORMAT;
 use crate::session::{Event, Kind, SessionId, Spec, log};
@@ -239,7 +240,7 @@ impl<'r> Store<'r> {
                 self.repo,
                 vec![blob.clone(), tree.clone()],
                 self.durability,
-                || Ok(()),
+                Unsynced::sync,
             )?;
         }
         let (session, commit) = self.event_on(tree_id, &[], event, by)?;
@@ -309,10 +310,9 @@ impl<'r> Store<'r> {
     fn publish(&self, session: Session, new: Vec<Object>, expected: Expected) -> Result<Append> {
         let name = names::log(session.id());
         let commit = new.last().map(|commit| commit.data.clone()).unwrap_or_default();
-        let moved = publish(self.repo, new, self.durability, || {
-            self.repo
-                .refs()
-                .update(&name, Some(session.tip), expected, self.durability)
+        let moved = publish(self.repo, new, self.durability, |unsynced| {
+            let refs = self.repo.refs();
+            refs.update_after(unsynced, &name, Some(session.tip), expected, self.durability)
         })?;
         Ok(match moved {
             Outcome::Done => {

@@ -7,6 +7,7 @@ use super::{Append, Result, Session, Store, cache, names};
 use crate::git::batch::publish;
 use crate::git::objects::Object;
 use crate::git::refs::{Change, Expected, Outcome};
+use crate::git::unsynced::Unsynced;
 use crate::session::Event;
 
 /// A session with a newest event that is in the repository and that no reference reaches yet.
@@ -40,7 +41,7 @@ impl Store<'_> {
     }
 
     pub(super) fn write(&self, session: Session, commit: Object) -> Result<Written> {
-        publish(self.repo, vec![commit.clone()], self.durability, || Ok(()))?;
+        publish(self.repo, vec![commit.clone()], self.durability, Unsynced::sync)?;
         Ok(Written {
             session,
             objects: vec![commit],

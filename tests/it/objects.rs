@@ -63,8 +63,9 @@ fn what_is_published_beside_a_garbage_collector_is_all_there() {
                 let files = [1, 3, 40][number % 3];
                 let (id, new) = commit(&repo, files, &format!("publication {number}"));
                 let name = format!("refs/things/{number}");
-                let outcome = publish(&repo, new, Relaxed, || {
-                    repo.refs().update(&name, Some(id), Expected::Absent, Relaxed)
+                let outcome = publish(&repo, new, Relaxed, |before| {
+                    repo.refs()
+                        .update_after(before, &name, Some(id), Expected::Absent, Relaxed)
                 });
                 assert_eq!(outcome.unwrap(), Outcome::Done);
             }
@@ -107,8 +108,9 @@ fn many_small_packs_become_one() {
         for number in 0..70 {
             let (id, new) = commit(&repo, 15, &format!("pack {number}"));
             let name = format!("refs/things/{number}");
-            publish(&repo, new, Relaxed, || {
-                repo.refs().update(&name, Some(id), Expected::Absent, Relaxed)
+            publish(&repo, new, Relaxed, |before| {
+                repo.refs()
+                    .update_after(before, &name, Some(id), Expected::Absent, Relaxed)
             })
             .unwrap();
         }
@@ -134,8 +136,9 @@ fn packs_of_others_are_not_merged() {
         for number in 0..20 {
             let (id, new) = commit(&repo, 15, &format!("pack {number}"));
             let name = format!("refs/things/{number}");
-            publish(&repo, new, Relaxed, || {
-                repo.refs().update(&name, Some(id), Expected::Absent, Relaxed)
+            publish(&repo, new, Relaxed, |before| {
+                repo.refs()
+                    .update_after(before, &name, Some(id), Expected::Absent, Relaxed)
             })
             .unwrap();
         }
@@ -160,9 +163,14 @@ fn adds_a_large_file() {
     let tree_id = objects::id_of(&repo, &tree).unwrap();
     let commit = objects::commit(tree_id, &[], &signature(), &signature(), b"large");
     let commit_id = objects::id_of(&repo, &commit).unwrap();
-    publish(&repo, vec![tree, commit], Relaxed, || {
-        repo.refs()
-            .update("refs/things/large", Some(commit_id), Expected::Absent, Relaxed)
+    publish(&repo, vec![tree, commit], Relaxed, |before| {
+        repo.refs().update_after(
+            before,
+            "refs/things/large",
+            Some(commit_id),
+            Expected::Absent,
+            Relaxed,
+        )
     })
     .unwrap();
     kept.release(&repo).unwrap();

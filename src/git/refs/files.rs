@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::packed::{PACKED, Packed, entry};
 use super::{Expected, Outcome, Reference, Target};
 use crate::git::repo::parse_oid;
+use crate::git::unsynced::Unsynced;
 use crate::git::{Durability, Error, Result};
 
 /// What a lock of ours says, so that one that a killed process left is known for what it is.
@@ -132,6 +133,7 @@ pub fn update(
     new: Option<ObjectId>,
     expected: Expected,
     durability: Durability,
+    before: &Unsynced,
 ) -> Result<Outcome> {
     let path = common.join(name);
     let lock = Lock::take(common, &path, name)?;
@@ -157,9 +159,10 @@ pub fn update(
             {
                 return Err(Error::RefConflict(name.to_owned()));
             }
-            write(common, &path, new, lock.directories, durability)?;
+            write(common, &path, new, lock.directories, durability, before)?;
         }
         None => {
+            before.sync()?;
             remove(common, &path, name, durability)?;
             drop(lock);
             remove_empty_parents(common, &path);
@@ -174,12 +177,14 @@ fn write(
     new: ObjectId,
     directories: Directories,
     durability: Durability,
+    before: &Unsynced,
 ) -> Result<()> {
     let io = || Error::io(format!("cannot write '{}'", path.display()));
     let mut temp = temporary(common)?;
     temp.write_all(format!("{new}\n").as_bytes()).map_err(io())?;
-    if durability == Durability::Durable {
-        temp.as_file().sync_all().map_err(io())?;
+    match durability {
+        Durability::Durable => before.sync_with(temp.path())?,
+        Durability::Relaxed => before.sync()?,
     }
     if path.is_dir() {
         // Empty directories are left behind by references below that were packed or removed.

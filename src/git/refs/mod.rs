@@ -11,6 +11,7 @@ use gix::bstr::BString;
 
 use super::repo::RefFormat;
 use super::{Durability, Error, Repo, Result};
+use crate::git::unsynced::Unsynced;
 
 /// The references of a repository.
 #[derive(Clone, Copy)]
@@ -128,6 +129,18 @@ impl<'r> Refs<'r> {
         expected: Expected,
         durability: Durability,
     ) -> Result<Outcome> {
+        self.update_after(&Unsynced::default(), name, new, expected, durability)
+    }
+
+    /// As [`Refs::update`], with what has to be on disk before the reference moves.
+    pub fn update_after(
+        &self,
+        before: &Unsynced,
+        name: &str,
+        new: Option<ObjectId>,
+        expected: Expected,
+        durability: Durability,
+    ) -> Result<Outcome> {
         if !is_legal(name) {
             return Err(Error::Malformed(format!("'{name}' is no name for a reference")));
         }
@@ -139,8 +152,12 @@ impl<'r> Refs<'r> {
                 new,
                 expected,
                 durability,
+                before,
             ),
-            RefFormat::Reftable => reftable::update(self.repo, name, new, expected, durability),
+            RefFormat::Reftable => {
+                before.sync()?;
+                reftable::update(self.repo, name, new, expected, durability)
+            }
         }
     }
 }

@@ -1,0 +1,54 @@
+//! What was written and may be in memory alone, until something may be seen that builds on it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::{Error, Result};
+
+/// Files and directories that are yet to be pressed to disk.
+#[derive(Debug, Default)]
+pub struct Unsynced {
+    paths: Vec<PathBuf>,
+}
+
+impl Unsynced {
+    /// Remembers one.
+    pub fn add(&mut self, path: PathBuf) {
+        self.paths.push(path);
+    }
+
+    /// Presses all of them to disk.
+    pub fn sync(&self) -> Result<()> {
+        all(self.paths.iter().map(PathBuf::as_path))
+    }
+
+    /// Presses all of them to disk, and another one with them.
+    pub fn sync_with(&self, other: &Path) -> Result<()> {
+        all(std::iter::once(other).chain(self.paths.iter().map(PathBuf::as_path)))
+    }
+}
+
+/// All at the same time: a file system with a journal writes it once for everybody who waits for that.
+fn all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<()> {
+    let Some(first) = paths.next() else {
+        return Ok(());
+    };
+    thread::scope(|scope| {
+        let beside = |path| thread::Builder::new().spawn_scoped(scope, move || one(path));
+        let others: Vec<_> = paths.map(|path| (path, beside(path))).collect();
+        let mut done = one(first);
+        for (path, thread) in others {
+            // Where there is no thread to be had, this one does it.
+            let synced = thread.ok().and_then(|thread| thread.join().ok());
+            done = done.and(synced.unwrap_or_else(|| one(path)));
+        }
+        done
+    })
+}
+
+fn one(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io(format!("cannot sync '{}'", path.display())))
+}
