@@ -85,25 +85,29 @@ fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue
     };
     let mut empty = true;
     for entry in entries.flatten() {
-        let file = entry.file_name();
-        if dir.is_empty() && file == ".git" {
+        if dir.is_empty() && entry.file_name() == ".git" {
             continue;
         }
         empty = false;
-        let path = join(dir, file.as_bytes());
+        let Ok(meta) = entry.metadata() else { continue };
+        let (special, odd_mode) = (special(&meta), odd_mode(&meta, mask));
+        // Of most files there is nothing to be told, and so no path to be made.
+        if !meta.is_dir() && special.is_none() && odd_mode.is_none() {
+            continue;
+        }
+        let path = join(dir, entry.file_name().as_bytes());
         if skip.has(path.as_ref()) {
             continue;
         }
-        let Ok(meta) = entry.metadata() else { continue };
         if meta.is_dir() {
             queue.push(path.clone());
-        } else if let Some(what) = special(&meta) {
+        } else if let Some(what) = special {
             found
                 .unsaved
                 .push(Unsaved::new(path, format!("a {what} can't be stored")));
             continue;
         }
-        if let Some(mode) = odd_mode(&meta, mask) {
+        if let Some(mode) = odd_mode {
             found
                 .odd
                 .modes
