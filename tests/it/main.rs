@@ -33,6 +33,7 @@ mod sharing;
 mod signing;
 mod snapshot;
 mod state;
+mod transports;
 mod trust;
 mod verify;
 mod worker;

@@ -18,12 +18,14 @@ pub mod format;
 pub mod held;
 pub mod processes;
 pub mod run;
+pub mod servers;
 pub mod team;
 pub mod traces;
 
 pub use format::{Format, Hash, Refs};
 pub use held::Held;
 pub use run::Run;
+pub use servers::{Server, Transport};
 pub use team::Team;
 
 /// How long anything may take before the test gives it up: far more than a loaded machine needs.

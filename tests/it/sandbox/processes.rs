@@ -48,6 +48,28 @@ pub fn kill_all(name: &str, path: &Path) {
     }
 }
 
+/// A process and all that descend from it, as far as the system still knows.
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let mut parents: Vec<(i32, i32)> = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let status = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name, which may hold anything, stands in brackets; the state and the parent follow it.
+        let parent = status.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        let child = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(child), Some(parent)) = (child, parent.and_then(|parent| parent.parse().ok())) {
+            parents.push((child, parent));
+        }
+    }
+    let mut found: Vec<i32> = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        let children = parents.iter().filter(|(_, its)| *its == parent);
+        found.extend(children.map(|(child, _)| *child));
+        next += 1;
+    }
+    found
+}
+
 /// Sends a signal; that there is nobody to get it is no matter.
 pub fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
