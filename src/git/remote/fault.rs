@@ -140,6 +140,9 @@ const LONGEST: usize = 2000;
 /// Whether a line tells how far git is, here or on the remote.
 pub fn is_progress(line: &str) -> bool {
     let line = line.strip_prefix("remote: ").unwrap_or(line).trim();
+    if line.starts_with("Total ") || line.starts_with("Delta compression using") {
+        return true;
+    }
     let Some((title, rest)) = line.split_once(": ") else {
         return false;
     };
@@ -149,7 +152,7 @@ pub fn is_progress(line: &str) -> bool {
         || title.ends_with("connectivity")
         || title.ends_with("files");
     let counted = rest.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    (titled && counted) || line.starts_with("Total ") || line.starts_with("Delta compression using")
+    titled && counted
 }
 
 #[cfg(test)]
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_what_matters_is_kept_of_what_git_said() {
-        let stderr = b"remote: Enumerating objects: 3, done.        \nReceiving objects:  50% (1/2)\rReceiving objects: 100% (2/2), done.\nFrom ../x\nremote: too big\nfatal: no\nfatal: no\nhint: try\n";
+        let stderr = b"remote: Enumerating objects: 3, done.        \nReceiving objects:  50% (1/2)\rReceiving objects: 100% (2/2), done.\nDelta compression using up to 2 threads\nTotal 6 (delta 3), reused 0 (delta 0), pack-reused 0 (from 0)\nFrom ../x\nremote: too big\nfatal: no\nfatal: no\nhint: try\n";
         assert_eq!(line(stderr), "remote: too big; no");
     }
 }
