@@ -7,7 +7,7 @@ use gix::ObjectId;
 use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
-use super::push::Line;
+use super::push::{Line, regained};
 use super::record::propose;
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
@@ -48,6 +48,8 @@ pub struct Known {
     works: HashSet<(String, ObjectId)>,
     /// Sessions of which it has all that is here, and more.
     newer: HashSet<SessionId>,
+    /// Sessions of which it has what this clone itself recorded, and sent without hearing that it had arrived.
+    regained: BTreeMap<SessionId, Session>,
 }
 
 impl Known {
@@ -63,6 +65,7 @@ impl Known {
                 .map(|(id, clone, oid)| (refnames::work(id, clone), *oid))
                 .collect(),
             newer: HashSet::new(),
+            regained: BTreeMap::new(),
         };
         let differs = |session: &&Session| match known.logs.get(session.id()) {
             // A dry run fetches nothing, so it goes by what was fetched before.
@@ -82,7 +85,11 @@ impl Known {
             if let (Brought::Session(theirs), Some(ours)) = (brought, ours.get(&id))
                 && ws.store().contains(&theirs, ours)?
             {
-                known.newer.insert(id);
+                if !dry_run && regained(ws, ours, &theirs)? {
+                    known.regained.insert(id, *theirs);
+                } else {
+                    known.newer.insert(id);
+                }
             }
         }
         Ok(known)
@@ -109,11 +116,14 @@ impl Parcel {
     pub fn pack(
         ws: &Workspace,
         remote: &Remote<'_>,
-        session: Session,
+        mut session: Session,
         mut works: Vec<(String, ObjectId)>,
         known: Option<&Known>,
         dry_run: bool,
     ) -> Result<Parcel> {
+        if let Some(regained) = known.and_then(|known| known.regained.get(session.id())) {
+            session = regained.clone();
+        }
         let summary = &session.event.summary;
         // No clone sends it again, whatever it still has of it.
         if !works.is_empty() && is_forgotten(ws, &session)? {

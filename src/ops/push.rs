@@ -221,7 +221,8 @@ fn settle(
         Pushed::Moved => overtaken(ws, remote, &parcel.session)?,
         Pushed::Refused(why) => Sent::Refused(why.clone()),
     };
-    if matches!(parcel.log_sent, Sent::Sent | Sent::UpToDate) {
+    // What was sent before, and is there by now, was remembered when it was brought.
+    if matches!(pushed, Pushed::Done | Pushed::UpToDate) {
         if let Some(first) = &parcel.first {
             adopt(ws, &parcel.session, first)?;
         }
@@ -243,12 +244,25 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
         None => return Ok(Sent::Refused("its log is gone there".to_owned())),
     };
     if ws.store().contains(&theirs, ours)? {
-        return Ok(Sent::Behind);
+        return Ok(match regained(ws, ours, &theirs)? {
+            true => Sent::UpToDate,
+            false => Sent::Behind,
+        });
     }
     Ok(Sent::Refused(match ws.store().check_same_root(ours, &theirs) {
         Ok(()) => "it went on there too".to_owned(),
         Err(error) => error.to_string(),
     }))
+}
+
+/// Lets our log follow one that only this clone went on with, whose acknowledgement never came.
+pub fn regained(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<bool> {
+    if !ws.owns(&ours.event.summary) || !ws.owns(&theirs.event.summary) {
+        return Ok(false);
+    }
+    let moves = [(theirs.clone(), Expected::At(ours.tip))];
+    let moved = ws.store().advance_all(&moves)?.pop();
+    Ok(matches!(moved.transpose()?, Some(Append::Done(_))))
 }
 
 /// Moves our log to the event that the remote has taken; what was recorded here meanwhile is merged with it.
