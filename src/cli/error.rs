@@ -176,6 +176,11 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
         Error::NoRemote => "name one, or set session.remote".to_owned(),
+        Error::Secret(url) => {
+            format!(
+                "leave them to git's credential helpers, or 'git remote add' a name for '{url}' and give that"
+            )
+        }
         Error::NoHome { url, .. } => {
             format!("'git remote add' it, or let session.home name the remote that leads to '{url}'")
         }

@@ -81,6 +81,9 @@ pub enum Error {
     /// No remote is named, and none is the usual one.
     #[error("there is no remote to talk to")]
     NoRemote,
+    /// It would have to be written down for as long as a session runs.
+    #[error("the URL of '{0}' has credentials in it, which are not kept")]
+    Secret(String),
     /// No remote of this clone leads to the session's home.
     #[error("session '{id}' has its home at '{url}', which is no remote of this clone")]
     NoHome { id: SessionId, url: String },
@@ -188,6 +191,7 @@ impl Error {
             Error::Changed { .. } => "changed",
             Error::Lacking { .. } => "lacking",
             Error::NoRemote => "no-remote",
+            Error::Secret(_) => "secret",
             Error::NoHome { .. } => "no-home",
             Error::NoWork { .. } => "no-work",
             Error::ClaimLost { .. } => "claim-lost",

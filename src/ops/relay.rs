@@ -62,7 +62,12 @@ impl Push {
 
     /// Checks that there is such a remote, before anything is made that is to be sent there.
     pub fn check(&self, ws: &Workspace) -> Result<()> {
-        chosen(ws, self.remote()).map(drop)
+        let remote = chosen(ws, self.remote())?;
+        if remote.is_secret() {
+            // It would have to be kept for as long as the session runs.
+            return Err(Error::Secret(remote.name().to_owned()));
+        }
+        Ok(())
     }
 }
 

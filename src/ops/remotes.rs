@@ -77,7 +77,8 @@ pub fn home<'w>(ws: &'w Workspace, summary: &Summary) -> Result<Option<Remote<'w
 pub fn is_home(ws: &Workspace, summary: &Summary, remote: &Remote<'_>) -> bool {
     let Some(url) = &summary.home else { return false };
     let named = ws.repo.config("session.home");
-    named.is_some_and(|name| name == remote.name()) || is_same_url(&remote.public_url(), url)
+    let named = named.and_then(|name| ws.repo.remote(&name).ok());
+    named.is_some_and(|named| named.name() == remote.name()) || is_same_url(&remote.public_url(), url)
 }
 
 /// A slash or `.git` at the end makes no other repository.

@@ -328,7 +328,7 @@ impl Remote<'_> {
             input.push_str(spec);
             input.push('\n');
         }
-        Ok(git.arg(&self.name).input(input))
+        Ok(git.arg(&self.address).input(input))
     }
 }
 

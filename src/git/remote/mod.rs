@@ -37,6 +37,8 @@ pub type Progress = Box<dyn Fn(&[u8])>;
 pub struct Remote<'r> {
     repo: &'r Repo,
     name: String,
+    /// What git is told: the name in the configuration, or the URL or path that was given.
+    address: String,
     url: String,
     push_urls: Vec<String>,
     configured: bool,
@@ -96,6 +98,7 @@ impl Repo {
         let mut remote = Remote {
             repo: self,
             name: String::new(),
+            address: String::new(),
             url: url::rewritten(self, &url, Way::Fetch),
             push_urls: pushed,
             configured,
@@ -104,7 +107,10 @@ impl Repo {
             progress: None,
             seen: RefCell::default(),
         };
-        remote.name = if configured { name.to_owned() } else { url };
+        (remote.name, remote.address) = match configured {
+            true => (name.to_owned(), name.to_owned()),
+            false => (url::public(&url, &self.main_dir()), url),
+        };
         Ok(remote)
     }
 
@@ -123,7 +129,7 @@ impl Repo {
 }
 
 impl Remote<'_> {
-    /// Its name in the configuration, or else the URL or path that was given, which may hold credentials.
+    /// Its name in the configuration, or else the URL or path that was given, without what is secret in it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -131,6 +137,11 @@ impl Remote<'_> {
     /// Whether it has a name in the configuration.
     pub fn is_configured(&self) -> bool {
         self.configured
+    }
+
+    /// Whether the URL that was given has what lets its user in; what git's configuration knows doesn't count.
+    pub fn is_secret(&self) -> bool {
+        !self.configured && url::has_secret(&self.address)
     }
 
     /// Where is fetched from, after `insteadOf`; it may hold credentials.
@@ -184,7 +195,7 @@ impl Remote<'_> {
         let git = self
             .git(&[])?
             .args(["ls-remote", "--quiet", "--refs", "--end-of-options"]);
-        let output = self.run(git.arg(&self.name).args(patterns))?;
+        let output = self.run(git.arg(&self.address).args(patterns))?;
         if !output.status.success() {
             return Err(self.broken(&output));
         }

@@ -162,7 +162,7 @@ impl Remote<'_> {
                 Lease::At(oid) => git.arg(format!("--force-with-lease={}:{oid}", update.name)),
             };
         }
-        git = git.arg("--end-of-options").arg(&self.name);
+        git = git.arg("--end-of-options").arg(&self.address);
         for update in updates {
             let new = update.new.map(|oid| oid.to_string()).unwrap_or_default();
             git = git.arg(format!("{new}:{}", update.name));

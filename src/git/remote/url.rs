@@ -110,6 +110,18 @@ fn without_user(rest: &str) -> &str {
     }
 }
 
+/// Whether a URL has a password, or what may be one: a user of a website may be a token.
+pub fn has_secret(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return false;
+    };
+    let query = rest.find(['?', '#']).unwrap_or(rest.len());
+    let bare = without_user(&rest[..query]);
+    let user = &rest[..query - bare.len()];
+    let is_web = scheme.to_ascii_lowercase().contains("http");
+    user.contains(':') || is_web && (query < rest.len() || !user.is_empty())
+}
+
 /// Text that others wrote, without the credentials of the URLs in it.
 pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -154,6 +166,27 @@ mod tests {
         ];
         for (url, expected) in cases {
             assert_eq!(public(url, Path::new("/base")), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_secret_where_it_lets_somebody_in() {
+        for url in [
+            "https://u:p@h/x",
+            "https://token@h/x",
+            "ssh://u:p@h/x",
+            "http://h/x?token=1",
+        ] {
+            assert!(has_secret(url), "{url}");
+        }
+        for url in [
+            "https://h/x",
+            "ssh://git@h/x",
+            "git@h:x",
+            "/srv/a@b?c",
+            "file:///srv/a@b",
+        ] {
+            assert!(!has_secret(url), "{url}");
         }
     }
 
