@@ -26,7 +26,7 @@ pub enum Transport {
     Daemon,
     /// `git http-backend` behind lighttpd, which anybody may push to.
     Http,
-    /// The same for one user only: [`USER`] with [`PASSWORD`].
+    /// The same for two users only.
     Basic,
     /// A real sshd, with keys made for it.
     Ssh,
@@ -35,6 +35,8 @@ pub enum Transport {
 /// Who may use a server that asks for a password.
 pub const USER: &str = "ada";
 pub const PASSWORD: &str = "s3cretPassw0rd";
+pub const OTHER_USER: &str = "grace";
+pub const OTHER_PASSWORD: &str = "0therPassw0rd";
 
 impl Transport {
     /// Whether what serves it is installed. If not, the test is left out and says so, but in CI it fails.
@@ -170,6 +172,8 @@ impl Server {
                     "IdentitiesOnly=yes",
                     "IdentityAgent=none",
                     "BatchMode=yes",
+                    // What resists quantum computers costs most of a connection's time.
+                    "KexAlgorithms=curve25519-sha256",
                 ];
                 let options = options.iter().flat_map(|option| ["-o", option]);
                 clone.config(
@@ -286,7 +290,10 @@ impl Server {
             variables.join(", "),
         );
         if self.transport == Transport::Basic {
-            self.write("users", &format!("{USER}:{PASSWORD}\nbob:bobsPassw0rd\n"));
+            self.write(
+                "users",
+                &format!("{USER}:{PASSWORD}\n{OTHER_USER}:{OTHER_PASSWORD}\n"),
+            );
             config += &format!(
                 "auth.backend = \"plain\"\nauth.backend.plain.userfile = \"{}\"\n\
                  auth.require = ( \"/\" => ( \"method\" => \"basic\", \"realm\" => \"git\", \"require\" => \"valid-user\" ) )\n",
@@ -331,10 +338,12 @@ impl Server {
                 "ListenAddress 127.0.0.1\nPort {}\nHostKey \"{}\"\nAuthorizedKeysFile \"{}\"\nPidFile none\n\
                  UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
                  KbdInteractiveAuthentication no\nPermitUserRC no\nUseDNS no\nMaxStartups 1000\n\
-                 AcceptEnv GIT_PROTOCOL\nForceCommand {}\n",
+                 AcceptEnv GIT_PROTOCOL\nSetEnv \"HOME={}\"\nForceCommand {}\n",
                 self.port,
                 file("host"),
                 file("authorized"),
+                // Shells read the startup files there, which are not the test's business.
+                self.dir.path().display(),
                 shell_words::quote(&file("serve")),
             ),
         );
