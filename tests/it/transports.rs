@@ -1,8 +1,7 @@
 //! The whole round over every transport that git has, by real servers.
 
-use std::path::Path;
-
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::sandbox::servers::{OTHER_PASSWORD, OTHER_USER, PASSWORD, USER};
 use crate::sandbox::{Format, Hash, Refs, Running, Sandbox, Team, Transport};
