@@ -117,7 +117,8 @@ impl Server {
         if transport == Transport::Ssh {
             server.make_keys();
         }
-        while !server.try_start(free_port()) {}
+        let started = (0..20).any(|_| server.try_start(free_port()));
+        assert!(started, "no port is free: {}", server.log());
         server
     }
 
