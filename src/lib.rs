@@ -52,6 +52,7 @@
 //! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
 //! | `ops/doctor/remotes.rs` | what was seen at a remote by its old name, when repair is asked for | it has the new name, or what was seen by that has all of it |
 //! | `ops/doctor/probe.rs` | references that were made on a remote a moment ago, to see whether it takes them | nothing: they mean nothing |
+//! | `ops/tracking.rs` | the memory of a log that its remote has no more | the log here has all of it, or it was none of a session |
 //! | `ops/forget/mod.rs` | an ended session's work, here and on remotes, when its user says so | nothing, on purpose: the log says that it was forgotten |
 //! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |

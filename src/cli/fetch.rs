@@ -59,6 +59,7 @@ pub fn tell(report: &Report, quiet: bool) {
             Fate::Fenced { host } => {
                 format!("taken over on '{host}': nothing of it runs here, its work is kept")
             }
+            Fate::Gone => "no longer there; it stays here".to_owned(),
             Fate::Pending => "would be fetched".to_owned(),
             Fate::Refused(why) => format!("set aside: {why}"),
         };
@@ -80,7 +81,12 @@ pub fn tell(report: &Report, quiet: bool) {
         ));
     }
     if !quiet && report.skipped > 0 {
-        out::say(&format!("{} names there are no sessions", report.skipped));
+        let what = if report.skipped == 1 {
+            "ref there is no session"
+        } else {
+            "refs there are no sessions"
+        };
+        out::say(&format!("{} {what} of ours", report.skipped));
     }
 }
 
@@ -95,6 +101,7 @@ pub fn to_json(report: &Report) -> Value {
             Fate::Diverged => "diverged",
             Fate::Merged => "merged",
             Fate::Fenced { .. } => "fenced",
+            Fate::Gone => "gone",
             Fate::Pending => "pending",
             Fate::Refused(_) => "set-aside",
         });

@@ -5,7 +5,7 @@ use gix::ObjectId;
 use super::error::Result;
 use super::fence;
 use super::remotes::{chosen, is_home};
-use super::tracking::{Brought, Here, Names, What, bring, names, note_asked};
+use super::tracking::{Brought, Here, Names, Vanished, What, bring, drop_vanished, names, note_asked};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::Remote;
@@ -37,6 +37,27 @@ pub struct Report {
     pub skipped: usize,
 }
 
+impl Report {
+    /// Adds what is not there any more.
+    pub fn vanish(&mut self, vanished: Vec<(SessionId, Vanished)>) {
+        let line = |(id, what)| {
+            let fate = match what {
+                Vanished::Dropped => Fate::Gone,
+                Vanished::Kept => {
+                    let name = crate::store::names::tracking(&self.remote, &id);
+                    Fate::Refused(format!(
+                        "it is no longer there, and '{name}' alone has what it was"
+                    ))
+                }
+            };
+            Line { id, fate }
+        };
+        let gone: Vec<Line> = vanished.into_iter().map(line).collect();
+        self.lines.extend(gone);
+        self.lines.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+}
+
 /// What became of one session.
 #[derive(Debug)]
 pub struct Line {
@@ -59,6 +80,8 @@ pub enum Fate {
     Merged,
     /// Another clone owns it by now; ours was stopped, its work kept, and follows home.
     Fenced { host: String },
+    /// The remote doesn't have it any more; ours stays.
+    Gone,
     /// It would come.
     Pending,
     /// It is not followed, for this reason; ours stays as it is.
@@ -75,8 +98,11 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let remote = chosen(ws, what.remote)?;
     let asked = if what.work { What::Work } else { What::Logs };
     let (here, names) = Here::read_during(ws, &remote, || names(&remote, what.ids, asked));
-    let names = names?;
-    let report = follow(ws, &remote, &names, &here?, what.dry_run)?;
+    let (here, names) = (here?, names?);
+    let mut report = follow(ws, &remote, &names, &here, what.dry_run)?;
+    if !what.dry_run {
+        report.vanish(drop_vanished(ws, &remote, &here, &names, what.ids)?);
+    }
     if what.ids.is_empty() && !what.dry_run {
         note_asked(ws, remote.name())?;
     }
@@ -132,7 +158,11 @@ pub fn follow(
                 });
                 continue;
             }
-            Brought::SetAside(why) => {
+            Brought::Foreign(_) if !local.contains_key(&id) => {
+                report.skipped += 1;
+                continue;
+            }
+            Brought::SetAside(why) | Brought::Foreign(why) => {
                 report.lines.push(Line {
                     id,
                     fate: Fate::Refused(why),

@@ -239,7 +239,7 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
     let seen = last_seen(ws, remote.name())?;
     let theirs = match bring(ws, remote, &there, &seen)?.into_iter().next() {
         Some((_, Brought::Session(theirs))) => theirs,
-        Some((_, Brought::SetAside(why))) => return Ok(Sent::Refused(why)),
+        Some((_, Brought::SetAside(why) | Brought::Foreign(why))) => return Ok(Sent::Refused(why)),
         Some((_, Brought::Rewound)) => return Ok(Sent::Refused("its log was rewound there".to_owned())),
         None => return Ok(Sent::Refused("its log is gone there".to_owned())),
     };

@@ -6,7 +6,7 @@ use super::push::{self, send};
 use super::record::{TRIES, load};
 use super::remotes::{chosen, is_home};
 use super::requests::{self, Answer};
-use super::tracking::{Here, What, names, note_asked};
+use super::tracking::{Here, What, drop_vanished, names, note_asked};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Remote, Update};
@@ -36,8 +36,9 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
         let ws = &*ws;
         let remote = chosen(ws, remote)?;
         let (here, names) = Here::read_during(ws, &remote, || names(&remote, ids, What::Inbox));
-        let names = names?;
-        let fetched = follow(ws, &remote, &names, &here?, false)?;
+        let (here, names) = (here?, names?);
+        let mut fetched = follow(ws, &remote, &names, &here, false)?;
+        fetched.vanish(drop_vanished(ws, &remote, &here, &names, ids)?);
         if ids.is_empty() {
             note_asked(ws, remote.name())?;
         }

@@ -10,10 +10,10 @@ use super::error::Result;
 use super::local::write_atomically;
 use super::workspace::{Workspace, make_private_dir};
 use crate::git::Durability;
-use crate::git::refs::{Reference, Target};
+use crate::git::refs::{Change, Expected, Outcome, Reference, Target};
 use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::session::SessionId;
-use crate::store::{Session, names};
+use crate::store::{self, Session, names};
 
 /// A remote's references that are about sessions.
 #[derive(Debug, Default)]
@@ -91,6 +91,8 @@ pub enum Brought {
     Rewound,
     /// It is no log that this version can follow; the reason is for people.
     SetAside(String),
+    /// It is no session at all, but something of somebody else's that stands where sessions do.
+    Foreign(String),
 }
 
 /// What is here of sessions and of what a remote had of them.
@@ -142,6 +144,9 @@ pub fn last_seen(ws: &Workspace, remote: &str) -> Result<BTreeMap<SessionId, Obj
 }
 
 /// Fetches logs that have changed, checks each, and gives what came of it.
+///
+/// `seen` is where the remote's logs were before. Of a log that goes on from ours only the rest is checked; what was
+/// merely seen may have been set aside.
 pub fn bring(
     ws: &Workspace,
     remote: &Remote<'_>,
@@ -164,32 +169,91 @@ pub fn bring(
         false => remote.fetch(&wanted)?.into_iter().collect(),
     };
     // What came may be newer than what was asked for.
-    let now = last_seen(ws, remote.name())?;
+    let now = Here::read(ws, remote)?;
     let mut brought = Vec::with_capacity(changed.len());
     for (id, oid) in changed {
         let came = match fetched.get(&names::log(id)) {
             Some(Fetched::Rewound) => Brought::Rewound,
             Some(Fetched::Refused(why)) => Brought::SetAside(why.clone()),
-            Some(Fetched::Done) | None => check(ws, id, *now.get(id).unwrap_or(oid), seen.get(id).copied()),
+            Some(Fetched::Done) | None => {
+                let tip = *now.seen.get(id).unwrap_or(oid);
+                check(ws, id, tip, now.logs.get(id).copied())
+            }
         };
         brought.push((id.clone(), came));
     }
     Ok(brought)
 }
 
-/// Checks a log that came, or did before.
-///
-/// What was checked when it was seen before is not looked at again.
-fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, seen: Option<ObjectId>) -> Brought {
-    let known = seen.and_then(|seen| ws.store().at(id, seen).ok());
+/// Reads a log that has come, and checks what ours doesn't have of it.
+fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, here: Option<ObjectId>) -> Brought {
+    let known = here.and_then(|here| ws.store().at(id, here).ok());
     let checked = ws.store().at(id, tip).and_then(|session| {
         ws.store().check(&session, known.as_ref())?;
         Ok(session)
     });
     match checked {
         Ok(session) => Brought::Session(Box::new(session)),
+        Err(error @ store::Error::NotOurs { .. }) => Brought::Foreign(error.to_string()),
         Err(error) => Brought::SetAside(error.to_string()),
     }
+}
+
+/// What became of the memory of a log that its remote has no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vanished {
+    /// It was dropped: what it held is in the log here, or was none of a session.
+    Dropped,
+    /// It stays, since nothing else here has the events in it.
+    Kept,
+}
+
+/// Drops the memory of logs that were seen before a remote was asked, and that it doesn't have any more.
+///
+/// Logs here stay. `asked` is what the remote was asked for; everything, if empty.
+pub fn drop_vanished(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    here: &Here,
+    there: &Names,
+    asked: &[SessionId],
+) -> Result<Vec<(SessionId, Vanished)>> {
+    let is_gone = |id: &SessionId, there: &Names| {
+        !there.logs.contains_key(id) && (asked.is_empty() || asked.contains(id))
+    };
+    let mut gone: Vec<(&SessionId, &ObjectId)> = here.seen.iter().collect();
+    gone.retain(|(id, _)| is_gone(id, there));
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What is here was read while the remote answered, so it may be the newer news.
+    let now = names(remote, asked, What::Logs)?;
+    gone.retain(|(id, _)| is_gone(id, &now));
+    let (mut vanished, mut drops) = (Vec::new(), Vec::new());
+    for (id, oid) in gone {
+        if let Brought::Session(theirs) = check(ws, id, *oid, here.logs.get(id).copied()) {
+            let ours = ws.store().load(id)?;
+            if !ours.is_some_and(|ours| ws.store().contains(&ours, &theirs).unwrap_or(false)) {
+                vanished.push((id.clone(), Vanished::Kept));
+                continue;
+            }
+        }
+        let change = Change {
+            name: names::tracking(remote.name(), id),
+            new: None,
+            expected: Expected::At(*oid),
+        };
+        drops.push((id, change));
+    }
+    let (ids, changes): (Vec<&SessionId>, Vec<Change>) = drops.into_iter().unzip();
+    let dropped = ws.repo.refs().update_all(&changes, ws.store().durability())?;
+    for (id, outcome) in ids.into_iter().zip(dropped) {
+        // Losing means that it was seen again meanwhile.
+        if let Outcome::Done = outcome? {
+            vanished.push((id.clone(), Vanished::Dropped));
+        }
+    }
+    Ok(vanished)
 }
 
 /// Notes that a remote has just been asked for everything that it has.
