@@ -116,6 +116,11 @@ fn at_home(ws: &Workspace, remote: &Remote<'_>, id: &SessionId, how: Claim) -> R
         }
         match pushed? {
             Some((_, Pushed::Refused(why))) => return Err(refused(id, remote, why)),
+            // It shows the log to who fetches and hides it from who pushes.
+            Some((_, Pushed::Moved)) if now.logs.get(id) == Some(&ours.tip) => {
+                let why = "it takes no update of what it shows".to_owned();
+                return Err(refused(id, remote, why));
+            }
             Some((_, Pushed::Moved | Pushed::UpToDate | Pushed::Done)) | None => {}
         }
     }
@@ -146,7 +151,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                     hand_in(ws, remote, merged)?;
                 }
                 Fate::Ahead => hand_in(ws, remote, load(ws, id)?)?,
-                Fate::New | Fate::Updated | Fate::Merged | Fate::Pending => {}
+                Fate::New | Fate::Updated | Fate::Merged | Fate::Gone | Fate::Pending => {}
             }
         }
         let ours = load(ws, id)?;
@@ -193,7 +198,8 @@ fn step(ws: &Workspace, session: &Session, how: Claim, word: Option<&str>) -> Re
     let own = ws.owns(summary);
     let unseen =
         !own && (summary.frozen || session.event.intent.is_some() || summary.state == State::Running);
-    let kind = if how.force {
+    // Force is for a worker that can't be seen; an owner sees its own, and stops it first.
+    let kind = if how.force && !own {
         session::Claim::Forced
     } else {
         session::Claim::Plain
