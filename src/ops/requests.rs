@@ -107,10 +107,7 @@ pub fn ask(ws: &mut Workspace, id: &SessionId, what: &Wish) -> Result<Asked> {
 
 /// Puts an entry of the inbox here into the one at home; here it is removed then.
 pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()> {
-    let id = match &entry.inbox {
-        Inbox::Request { request, .. } => &request.id,
-        Inbox::Superseded(session) => session.id(),
-    };
+    let id = entry.id();
     let update = Update {
         name: entry.name.clone(),
         new: Some(entry.tip),
@@ -129,11 +126,8 @@ pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()>
 /// Sends what waits here for the owners of other clones' sessions.
 pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>) -> Result<()> {
     for entry in ws.store().inbox(None)?.entries {
-        let (id, is_request) = match &entry.inbox {
-            Inbox::Request { request, .. } => (request.id.clone(), true),
-            Inbox::Superseded(session) => (session.id().clone(), false),
-        };
-        let Some(session) = ws.store().load(&id)? else {
+        let is_request = matches!(entry.inbox, Inbox::Request { .. });
+        let Some(session) = ws.store().load(entry.id())? else {
             continue;
         };
         let summary = &session.event.summary;
@@ -191,19 +185,25 @@ fn answered(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Rep
 /// How an answer begins that is a refusal.
 const REFUSED: &str = "refused: ";
 
-/// Brings what others put into the inboxes of sessions that this clone owns.
+/// Brings what others put into the inboxes of sessions that this clone owns, of these only, or of all if there are none.
+///
+/// What this clone itself had to say to an owner, before it became that, is among it.
 pub fn bring(
     ws: &Workspace,
     remote: &Remote<'_>,
     inbox: &[(SessionId, String, gix::ObjectId)],
+    ids: &[SessionId],
 ) -> Result<Vec<Entry>> {
-    let mut wanted = Vec::new();
-    for (id, nonce, _) in inbox {
+    let is_for_us = |id: &SessionId| -> Result<bool> {
         let Some(session) = ws.store().load(id)? else {
-            continue;
+            return Ok(false);
         };
         let summary = &session.event.summary;
-        if ws.owns(summary) && super::remotes::is_home(ws, summary, remote) {
+        Ok(ws.owns(summary) && super::remotes::is_home(ws, summary, remote))
+    };
+    let mut wanted = Vec::new();
+    for (id, nonce, _) in inbox {
+        if is_for_us(id)? {
             let name = refnames::inbox(id, nonce);
             wanted.push(Wanted {
                 from: name.clone(),
@@ -211,12 +211,16 @@ pub fn bring(
             });
         }
     }
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+    if !wanted.is_empty() {
+        remote.fetch(&wanted)?;
     }
-    remote.fetch(&wanted)?;
-    let mut entries = ws.store().inbox(None)?.entries;
-    entries.retain(|entry| wanted.iter().any(|wanted| wanted.to == entry.name));
+    let mut entries = Vec::new();
+    for entry in ws.store().inbox(None)?.entries {
+        let id = entry.id();
+        if (ids.is_empty() || ids.contains(id)) && is_for_us(id)? {
+            entries.push(entry);
+        }
+    }
     Ok(entries)
 }
 

@@ -42,7 +42,7 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
         if ids.is_empty() {
             note_asked(ws, remote.name())?;
         }
-        (fetched, requests::bring(ws, &remote, &names.inbox)?)
+        (fetched, requests::bring(ws, &remote, &names.inbox, ids)?)
     };
     let mut merged = Vec::new();
     for line in &mut fetched.lines {
@@ -154,10 +154,7 @@ fn merge_superseded(ws: &Workspace, other: &Session) -> Result<bool> {
 fn clear(ws: &Workspace, remote: &Remote<'_>, entries: &[Entry]) -> Result<()> {
     let mut done = Vec::new();
     for entry in entries {
-        let id = match &entry.inbox {
-            Inbox::Request { request, .. } => &request.id,
-            Inbox::Superseded(session) => session.id(),
-        };
+        let id = entry.id();
         let (ours, theirs) = (ws.store().load(id)?, ws.store().load_tracking(remote.name(), id)?);
         // Until our answer is at home, the request has to stay there.
         if ours.map(|ours| ours.tip) == theirs.map(|theirs| theirs.tip) {

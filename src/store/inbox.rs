@@ -37,6 +37,16 @@ pub struct Entry {
     pub inbox: Inbox,
 }
 
+impl Entry {
+    /// Whose inbox it is in.
+    pub fn id(&self) -> &SessionId {
+        match &self.inbox {
+            Inbox::Request { request, .. } => &request.id,
+            Inbox::Superseded(session) => session.id(),
+        }
+    }
+}
+
 /// Everything in inboxes, and what stands there without being ours.
 #[derive(Debug, Default)]
 pub struct Entries {

@@ -49,7 +49,7 @@ on_every_format! {
     }
 
     fn of_many_clones_that_claim_at_once_one_wins(sandbox: &Sandbox) {
-        let team = Team::new(sandbox.format, 6);
+        let team = Team::new(sandbox.format, 9);
         known_to_all(&team, "race", "true");
         let running: Vec<_> = team.all()[1..]
             .iter()
@@ -156,6 +156,26 @@ on_every_format! {
         assert!(!team[0].events("asked").contains(&"merge".to_owned()));
         let left = team.at_home("for-each-ref --format=%(refname) refs/session-inbox");
         assert_eq!(left.lines().count(), 2, "{left}");
+    }
+
+    fn what_could_not_be_asked_in_time_is_answered_by_who_asked_and_owns_it_now(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let b = &team[1];
+        known_to_all(&team, "waits", "true");
+        let away = team.home().with_extension("away");
+        std::fs::rename(team.home(), &away).unwrap();
+        b.session("note waits -m 'do it soon'").ok().says("asked at the next sync");
+        std::fs::rename(&away, team.home()).unwrap();
+        b.session("claim waits").ok();
+        b.session("verify").exits(1).prints("not answered");
+        b.session("sync").ok().says("was refused");
+        assert_eq!(b.events("waits").last().unwrap(), "answer");
+        b.session("verify").ok();
+        assert_eq!(b.git("for-each-ref refs/session-inbox"), "");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox"), "");
+        let before = b.tip("waits");
+        b.session("sync").ok();
+        assert_eq!(b.tip("waits"), before);
     }
 
     fn a_request_of_an_earlier_epoch_is_refused(sandbox: &Sandbox) {
