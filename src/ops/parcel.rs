@@ -12,7 +12,7 @@ use super::record::propose;
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
-use crate::git::remote::Remote;
+use crate::git::remote::{Lease, Remote};
 use crate::git::snapshot;
 use crate::session::{Claim, Kind, SessionId, Summary};
 use crate::store::written::Written;
@@ -101,6 +101,8 @@ pub struct Parcel {
     pub session: Session,
     /// The log with its home event, where this is the first push.
     pub first: Option<Written>,
+    /// What the remote's log may be before.
+    pub lease: Lease,
     /// Clones' work references, with what is to be there.
     pub works: Vec<(String, ObjectId)>,
     pub log_sent: Sent,
@@ -144,7 +146,10 @@ impl Parcel {
         }
         let tip = known.and_then(|known| known.logs.get(session.id()));
         let log_sent = match known {
-            Some(_) if tip == Some(&session.tip) => Sent::UpToDate,
+            // One that git alone has brought there still needs its home.
+            Some(_) if tip == Some(&session.tip) && !(summary.home.is_none() && ws.owns(summary)) => {
+                Sent::UpToDate
+            }
             Some(known) if known.newer.contains(session.id()) => Sent::Behind,
             _ => Sent::Pending,
         };
@@ -161,10 +166,15 @@ impl Parcel {
             Some(work) => holds(ws, work)?,
             None => None,
         };
+        let lease = match &first {
+            None => Lease::FastForward,
+            Some(_) => first_lease(ws, remote, &session)?,
+        };
         let has_work = !works.is_empty() && seen_work(ws, remote, session.id())?;
         Ok(Parcel {
             session,
             first,
+            lease,
             works,
             log_sent,
             work_sent,
@@ -189,6 +199,15 @@ impl Parcel {
             .as_ref()
             .map_or(self.session.tip, |written| written.session.tip)
     }
+}
+
+/// What a first push may find: nothing, or what git alone has brought there of this very log.
+fn first_lease(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Lease> {
+    let theirs = ws.store().load_tracking(remote.name(), ours.id());
+    Ok(match theirs {
+        Ok(Some(theirs)) if ws.store().contains(ours, &theirs)? => Lease::At(theirs.tip),
+        _ => Lease::Absent,
+    })
 }
 
 /// Whether an event of ours that the remote was last seen with names work.

@@ -134,14 +134,7 @@ fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Resul
     let logs: Vec<Update> = parcels
         .iter()
         .filter(|parcel| parcel.log_sent == Sent::Pending)
-        .map(|parcel| {
-            let lease = if parcel.first.is_some() {
-                Lease::Absent
-            } else {
-                Lease::FastForward
-            };
-            update(refnames::log(parcel.session.id()), parcel.tip(), lease)
-        })
+        .map(|parcel| update(refnames::log(parcel.session.id()), parcel.tip(), parcel.lease))
         .collect();
     let together = parcels
         .iter()
