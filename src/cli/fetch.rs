@@ -9,7 +9,8 @@ use crate::render::escape;
 /// Fetch sessions from a remote
 ///
 /// Logs that went on there are followed here; what is not a session of ours, or was rewound, is named and left alone.
-/// Nothing that is fetched runs by itself. Work comes when it is needed, or with --work. A session of this clone that
+/// Nothing that is fetched runs by itself. The remote's notes that say which session made a commit are added to those
+/// here (refs/notes/sessions), except for lines that are no such note. Work comes when it is needed, or with --work. A session of this clone that
 /// was taken over by another one is stopped, its work saved.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -68,6 +69,14 @@ pub fn tell(report: &Report, quiet: bool) {
             out::say(&format!("{}: {}", line.id, escape(&says)));
         }
     }
+    if let Some(why) = &report.notes.set_aside {
+        out::say(&escape(&format!("notes: set aside: {why}")));
+    }
+    if report.notes.left_out > 0 && !quiet {
+        let count = report.notes.left_out;
+        let what = if count == 1 { "line" } else { "lines" };
+        out::say(&format!("notes: {count} {what} left out that name no session"));
+    }
     if !quiet && (report.unchanged > 0 || report.lines.is_empty()) {
         let what = if report.unchanged == 1 {
             "session is"
@@ -112,12 +121,20 @@ pub fn to_json(report: &Report) -> Value {
         }
         value
     });
-    json!({
+    let mut json = json!({
         "remote": report.remote,
         "sessions": lines.collect::<Vec<_>>(),
         "unchanged": report.unchanged,
         "skipped": report.skipped,
-    })
+    });
+    if report.notes.left_out > 0 {
+        json["notesLeftOut"] = json!(report.notes.left_out);
+    }
+    if let Some(why) = &report.notes.set_aside {
+        json["notes"] = json!("set-aside");
+        json["notesReason"] = json!(why);
+    }
+    json
 }
 
 /// 1 where a log could not be followed.

@@ -10,8 +10,10 @@ use crate::render::escape;
 /// Send sessions to a remote
 ///
 /// Their logs go, and the work that these name: commits, uncommitted changes, untracked files and the worker's state
-/// directory (session.pushUntracked and session.pushState keep work here that has the latter two). The first push
-/// makes the remote the session's home, where its ownership is decided. Output stays here unless it was recorded.
+/// directory (session.pushUntracked and session.pushState keep work here that has the latter two). The notes that say
+/// which session made a commit (refs/notes/sessions) go along, added to those that are there; a remote that doesn't
+/// take them gets the sessions all the same. The first push makes the remote the session's home, where its ownership
+/// is decided. Output stays here unless it was recorded.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -54,6 +56,9 @@ pub fn tell(report: &Report, quiet: bool) {
         if !quiet || refused {
             out::say(&format!("{}: {}", line.id, escape(&phrase(line))));
         }
+    }
+    if let Some(why) = &report.notes {
+        out::say(&escape(&format!("notes: not sent ({why})")));
     }
     if !quiet && (same > 0 || report.lines.is_empty()) {
         let what = if same == 1 { "session is" } else { "sessions are" };
@@ -118,7 +123,12 @@ pub fn to_json(report: &Report) -> Value {
         }
         value
     });
-    json!({ "remote": report.remote, "sessions": lines.collect::<Vec<_>>() })
+    let mut json = json!({ "remote": report.remote, "sessions": lines.collect::<Vec<_>>() });
+    if let Some(why) = &report.notes {
+        json["notes"] = json!("refused");
+        json["notesReason"] = json!(why);
+    }
+    json
 }
 
 fn word(sent: &Sent) -> &'static str {

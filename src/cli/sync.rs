@@ -10,7 +10,8 @@ use crate::render::escape;
 /// Fetch, answer requests, merge, and push
 ///
 /// What other clones asked of sessions of this clone (terminate, suspend, note) is carried out and answered in the log.
-/// Logs that went on here and at home are merged by their owner; everybody else follows home.
+/// Logs that went on here and at home are merged by their owner; everybody else follows home. Notes go both ways, as
+/// with fetch and push.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

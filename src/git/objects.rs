@@ -93,6 +93,15 @@ pub fn read(repo: &Repo, id: ObjectId) -> Result<Object> {
     })
 }
 
+/// What kind of object it is and how large, without reading all of it.
+pub fn header(repo: &Repo, id: ObjectId) -> Result<(Kind, u64)> {
+    let header = repo
+        .gix()
+        .find_header(id)
+        .map_err(Error::gix(format!("object {id}")))?;
+    Ok((header.kind(), header.size()))
+}
+
 /// Reads many objects that are likely to be small and loose, on any thread.
 #[derive(Clone)]
 pub struct Reader {

@@ -4,13 +4,15 @@ use gix::ObjectId;
 
 use super::error::Result;
 use super::fence;
+use super::provenance;
 use super::remotes::{chosen, is_home};
-use super::tracking::{Brought, Here, Names, Vanished, What, bring, drop_vanished, names, note_asked};
+use super::tracking::{Brought, Here, Names, Vanished, What, bring_with, drop_vanished, names, note_asked};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::Remote;
 use crate::session::SessionId;
 use crate::session::merge::Relation;
+use crate::store::names::NOTES;
 use crate::store::{Append, Session};
 
 /// What is to be fetched.
@@ -35,6 +37,8 @@ pub struct Report {
     pub unchanged: usize,
     /// Names there that are no session's.
     pub skipped: usize,
+    /// What was not taken of the remote's notes.
+    pub notes: provenance::Brought,
 }
 
 impl Report {
@@ -126,6 +130,7 @@ pub fn follow(
         lines: Vec::new(),
         unchanged: 0,
         skipped: names.skipped.len(),
+        notes: provenance::Brought::default(),
     };
     let differs = |(id, oid): &(&SessionId, &ObjectId)| {
         local.get(*id) != Some(*oid) || (!dry_run && seen.get(*id) != Some(*oid))
@@ -147,7 +152,8 @@ pub fn follow(
     }
     let mut moves: Vec<(Session, Expected)> = Vec::new();
     let mut fates: Vec<Fate> = Vec::new();
-    for (id, brought) in bring(ws, remote, &changed, seen)? {
+    let along = provenance::is_wanted(ws, remote, names.notes)?.then_some(NOTES);
+    for (id, brought) in bring_with(ws, remote, &changed, seen, along)? {
         let theirs = match brought {
             Brought::Session(theirs) => *theirs,
             Brought::Rewound => {
@@ -205,6 +211,7 @@ pub fn follow(
         });
     }
     report.lines.sort_by(|a, b| a.id.cmp(&b.id));
+    report.notes = provenance::bring(ws, remote, names.notes)?;
     Ok(report)
 }
 

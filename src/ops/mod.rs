@@ -26,6 +26,7 @@ pub mod launch;
 pub mod local;
 pub mod note;
 pub mod parcel;
+pub mod provenance;
 pub mod prune;
 pub mod push;
 pub mod record;

@@ -7,12 +7,13 @@ use gix::ObjectId;
 use super::error::{Error, Result};
 use super::fence::refused;
 use super::parcel::{Holds, Known, Parcel, Sent};
+use super::provenance;
 use super::record::{TRIES, load};
 use super::remotes::{chosen, home};
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
-use crate::git::remote::{Lease, Pushed, Remote, Update};
+use crate::git::remote::{Lease, Pushed, Remote, RemoteFault, Update};
 use crate::session::SessionId;
 use crate::store::written::Written;
 use crate::store::{Append, Session, names as refnames};
@@ -33,6 +34,8 @@ pub struct Push<'a> {
 pub struct Report {
     pub remote: String,
     pub lines: Vec<Line>,
+    /// Why the remote doesn't have the notes that are here, if it doesn't.
+    pub notes: Option<String>,
 }
 
 /// What became of one session.
@@ -93,13 +96,15 @@ pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run
         let works = here.get(session.id()).cloned().unwrap_or_default();
         parcels.push(Parcel::pack(ws, remote, session, works, known.as_ref(), dry_run)?);
     }
-    if !dry_run {
-        deliver(ws, remote, &mut parcels)?;
-    }
+    let notes = match dry_run {
+        true => None,
+        false => deliver(ws, remote, &mut parcels)?,
+    };
     let lines = parcels.into_iter().map(Parcel::line).collect();
     Ok(Report {
         remote: remote.name().to_owned(),
         lines,
+        notes,
     })
 }
 
@@ -124,8 +129,9 @@ fn works_here(ws: &Workspace, sessions: &[Session]) -> Result<HashMap<SessionId,
     Ok(works)
 }
 
-/// Sends work and logs in one connection where the order can't matter, else in two.
-fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Result<()> {
+/// Sends work and logs in one connection where the order can't matter, else in two; notes go along with what goes
+/// last. Gives why the notes were not sent, if they were not.
+fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Result<Option<String>> {
     let works: Vec<Update> = parcels
         .iter()
         .flat_map(|parcel| &parcel.works)
@@ -136,19 +142,28 @@ fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Resul
         .filter(|parcel| parcel.log_sent == Sent::Pending)
         .map(|parcel| update(refnames::log(parcel.session.id()), parcel.tip(), parcel.lease))
         .collect();
+    let notes = match parcels {
+        [] => Ok(None),
+        _ => provenance::to_send(ws, remote),
+    };
+    let (notes, mut unsent) = match notes {
+        Ok(notes) => (notes, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let together = parcels
         .iter()
         .all(|parcel| parcel.works.is_empty() || parcel.has_work);
     let mut sent: HashMap<String, Pushed> = HashMap::new();
     if !works.is_empty() && !logs.is_empty() && together {
         let all: Vec<Update> = works.iter().chain(&logs).cloned().collect();
-        if let Ok(pushed) = remote.push(&all) {
+        if let Ok(pushed) = push_with(remote, &all, notes.as_ref()) {
             sent.extend(pushed);
         }
     }
     if sent.is_empty() && !works.is_empty() {
         // A remote that takes no work (too big, too shallow) may well take the log.
-        match remote.push(&works) {
+        let notes = notes.as_ref().filter(|_| logs.is_empty());
+        match push_with(remote, &works, notes) {
             Ok(pushed) => sent.extend(pushed),
             Err(error) if logs.is_empty() => return Err(error.into()),
             Err(error) => {
@@ -159,12 +174,64 @@ fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Resul
         }
     }
     if logs.iter().any(|log| !sent.contains_key(&log.name)) {
-        sent.extend(remote.push(&logs)?);
+        let pushed = match push_with(remote, &logs, notes.as_ref()) {
+            // Whatever is wrong with the notes, it keeps no log here.
+            Err(error) if notes.is_some() && !is_final(&error) => {
+                unsent = Some(error.to_string());
+                remote.push(&logs)?
+            }
+            pushed => pushed?,
+        };
+        sent.extend(pushed);
+    } else if let Some(notes) = notes.as_ref().filter(|notes| !sent.contains_key(&notes.name)) {
+        match remote.push(std::slice::from_ref(notes)) {
+            Ok(pushed) => sent.extend(pushed),
+            Err(error) => unsent = Some(error.to_string()),
+        }
     }
     for parcel in parcels {
         settle(ws, remote, parcel, &sent)?;
     }
-    Ok(())
+    Ok(
+        match notes
+            .as_ref()
+            .and_then(|notes| Some((notes, sent.get(&notes.name)?)))
+        {
+            Some((notes, pushed)) => provenance::settle(ws, remote, notes, pushed),
+            None => unsent,
+        },
+    )
+}
+
+/// Pushes, and notes in the same connection: a remote that takes nothing with them may well take the rest.
+fn push_with(
+    remote: &Remote<'_>,
+    updates: &[Update],
+    notes: Option<&Update>,
+) -> crate::git::Result<Vec<(String, Pushed)>> {
+    let Some(notes) = notes else {
+        return remote.push(updates);
+    };
+    let all: Vec<Update> = updates.iter().chain([notes]).cloned().collect();
+    let pushed = remote.push(&all)?;
+    let refused = |(_, pushed): &(String, Pushed)| matches!(pushed, Pushed::Refused(_));
+    if !pushed.iter().all(refused) {
+        return Ok(pushed);
+    }
+    let mut again = remote.push(updates)?;
+    again.extend(pushed.into_iter().filter(|(name, _)| *name == notes.name));
+    Ok(again)
+}
+
+/// Whether it makes no difference to such an error what is sent.
+fn is_final(error: &crate::git::Error) -> bool {
+    let crate::git::Error::Remote { why, .. } = error else {
+        return false;
+    };
+    matches!(
+        why,
+        RemoteFault::Silent(_) | RemoteFault::Denied | RemoteFault::Hash
+    )
 }
 
 fn update(name: String, new: ObjectId, lease: Lease) -> Update {

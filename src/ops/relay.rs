@@ -6,15 +6,18 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use gix::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::launch::supervisor_environment;
 use super::local::RunDir;
+use super::provenance;
 use super::record::load;
 use super::remotes::{chosen, home};
 use super::sync::sync;
 use super::workspace::Workspace;
+use crate::git::remote::Remote;
 use crate::session::duration;
 use crate::session::{Arg, SessionId};
 use crate::worker::{Detach, Lease, detach, wait_free};
@@ -111,6 +114,7 @@ pub fn nudge(ws: &Workspace, id: &SessionId) {
 /// A session, or files of it here, that can't be read.
 pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
     let run_dir = ws.run_dir(id);
+    let mut tried = None;
     loop {
         let Some(lease) = Lease::acquire(&run_dir.path().join("relay.lock"), Duration::ZERO)? else {
             return Ok(());
@@ -120,9 +124,12 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
         };
         send(ws, id, &relay)?;
         let done = attend(ws, id, &relay, &run_dir)?;
+        tried = send_notes(ws, id, &relay)?.or(tried);
         drop(lease);
         // What was recorded while the lock was held was left to us; what can't be sent is left to the next step.
-        if done == Done::GaveUp || is_level(ws, id, &relay)? {
+        let notes = provenance::to_send(ws, &remote(ws, id, &relay)?)?;
+        let is_settled = notes.is_none_or(|notes| notes.new == tried);
+        if done == Done::GaveUp || is_settled && is_level(ws, id, &relay)? {
             return Ok(());
         }
     }
@@ -169,14 +176,31 @@ fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -
     send(ws, id, relay)
 }
 
+/// Sends notes that were written after the session's last step, once; gives which.
+fn send_notes(ws: &Workspace, id: &SessionId, relay: &Relay) -> Result<Option<ObjectId>> {
+    let remote = remote(ws, id, relay)?;
+    let Some(notes) = provenance::to_send(ws, &remote)? else {
+        return Ok(None);
+    };
+    // They go with whatever is sent next, if they don't now.
+    let _ = provenance::send(ws, &remote);
+    Ok(notes.new)
+}
+
 /// Whether the remote was seen with what is recorded here.
 fn is_level(ws: &Workspace, id: &SessionId, relay: &Relay) -> Result<bool> {
     let session = load(ws, id)?;
-    let remote = match home(ws, &session.event.summary) {
-        Ok(Some(home)) if relay.remote.is_none() => home,
-        Ok(_) | Err(Error::NoHome { .. }) => chosen(ws, relay.remote.as_deref())?,
-        Err(error) => return Err(error),
-    };
+    let remote = remote(ws, id, relay)?;
     let seen = ws.store().load_tracking(remote.name(), id)?;
     Ok(seen.is_some_and(|seen| seen.tip == session.tip) || !ws.owns(&session.event.summary))
+}
+
+/// Where the session's steps go.
+fn remote<'w>(ws: &'w Workspace, id: &SessionId, relay: &Relay) -> Result<Remote<'w>> {
+    let session = load(ws, id)?;
+    match home(ws, &session.event.summary) {
+        Ok(Some(home)) if relay.remote.is_none() => Ok(home),
+        Ok(_) | Err(Error::NoHome { .. }) => chosen(ws, relay.remote.as_deref()),
+        Err(error) => Err(error),
+    }
 }

@@ -278,6 +278,9 @@ fn note_commits(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<(
             &message,
             ws.store().durability(),
         )?;
+        if ws.relays {
+            super::relay::nudge(ws, session.id());
+        }
     }
     run_dir.write_place(&Place { noted: seen, ..place })
 }

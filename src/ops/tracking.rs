@@ -24,6 +24,8 @@ pub struct Names {
     pub inbox: Vec<(SessionId, String, ObjectId)>,
     /// Clones' work: whose session, which clone, and the commit.
     pub works: Vec<(SessionId, String, ObjectId)>,
+    /// Which session made a commit.
+    pub notes: Option<ObjectId>,
     /// Names that are no session's, which belong to somebody else.
     pub skipped: Vec<String>,
 }
@@ -39,9 +41,9 @@ pub enum What {
     Work,
 }
 
-/// Asks a remote for its names; of these sessions only, or of all if there are none.
+/// Asks a remote for its names; of these sessions only, or of all if there are none, and always for its notes.
 pub fn names(remote: &Remote<'_>, ids: &[SessionId], what: What) -> Result<Names> {
-    let mut prefixes = Vec::new();
+    let mut prefixes = vec![names::NOTES.to_owned()];
     if ids.is_empty() {
         prefixes.push(names::SESSIONS.to_owned());
         prefixes.extend((what != What::Logs).then(|| names::INBOXES.to_owned()));
@@ -61,7 +63,11 @@ pub fn names(remote: &Remote<'_>, ids: &[SessionId], what: What) -> Result<Names
             let (id, rest) = name.strip_prefix(prefix)?.split_once('/')?;
             (!rest.contains('/')).then_some((id.parse().ok()?, rest.to_owned()))
         };
-        if let Some(id) = name.strip_prefix(names::SESSIONS) {
+        if let Some(longer) = name.strip_prefix(names::NOTES) {
+            if longer.is_empty() {
+                found.notes = Some(oid);
+            }
+        } else if let Some(id) = name.strip_prefix(names::SESSIONS) {
             match id.parse::<SessionId>() {
                 // A prefix asks for `a` and for `a-b` alike on some servers.
                 Ok(id) if ids.is_empty() || ids.contains(&id) => {
@@ -153,6 +159,17 @@ pub fn bring(
     changed: &[(SessionId, ObjectId)],
     seen: &BTreeMap<SessionId, ObjectId>,
 ) -> Result<Vec<(SessionId, Brought)>> {
+    bring_with(ws, remote, changed, seen, None)
+}
+
+/// The same, and in the same connection what another reference leads to.
+pub fn bring_with(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    changed: &[(SessionId, ObjectId)],
+    seen: &BTreeMap<SessionId, ObjectId>,
+    along: Option<&str>,
+) -> Result<Vec<(SessionId, Brought)>> {
     if changed.is_empty() {
         return Ok(Vec::new());
     }
@@ -166,7 +183,7 @@ pub fn bring(
         .collect();
     let fetched: HashMap<String, Fetched> = match wanted.is_empty() {
         true => HashMap::new(),
-        false => remote.fetch(&wanted)?.into_iter().collect(),
+        false => remote.fetch_with(&wanted, along)?.into_iter().collect(),
     };
     // What came may be newer than what was asked for.
     let now = Here::read(ws, remote)?;

@@ -32,6 +32,7 @@ mod schedules;
 mod scratch;
 mod seen;
 mod sharing;
+mod sharing_notes;
 mod signing;
 mod snapshot;
 mod state;

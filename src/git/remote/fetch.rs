@@ -70,6 +70,15 @@ impl Remote<'_> {
     /// # Errors
     /// [`Error::Remote`](crate::git::Error::Remote) if the remote can't be talked to; some may have come by then.
     pub fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<(String, Fetched)>> {
+        self.fetch_with(wanted, None)
+    }
+
+    /// The same, and in the same connection, if there is one and the remote has it, what another reference of its leads
+    /// to; nothing says whether that came.
+    ///
+    /// # Errors
+    /// As [`Remote::fetch`].
+    pub fn fetch_with(&self, wanted: &[Wanted], mut along: Option<&str>) -> Result<Vec<(String, Fetched)>> {
         let mut settled: HashMap<&str, Fetched> = HashMap::with_capacity(wanted.len());
         let jobs = self.jobs(wanted, &mut settled)?;
         let mut batches = vec![jobs];
@@ -80,9 +89,10 @@ impl Remote<'_> {
             }
             let before = settled.len();
             let many = batch.len() > FEW && !self.is_collecting();
+            let extra = along.take();
             let said = match many {
-                true => self.attempt_many(&batch, &mut settled)?,
-                false => self.attempt(&batch, &mut settled)?,
+                true => self.attempt_many(&batch, extra, &mut settled)?,
+                false => self.attempt(&batch, extra, &mut settled)?,
             };
             arrived += batch.iter().filter(|job| is_done(&settled, job)).count();
             let left: Vec<Job<'_>> = batch
@@ -95,6 +105,10 @@ impl Remote<'_> {
             }
             // That it is silent or closed to us has come back as an error; so it is the references.
             self.still_there(&left[0])?;
+            if extra.is_some() {
+                batches.push(left);
+                continue;
+            }
             failures += 1;
             if batch.len() == 1 || failures > FAILURES + FAILURES_EACH * arrived {
                 for job in left {
@@ -169,9 +183,18 @@ impl Remote<'_> {
     ///
     /// Between the two no reference has what came, and nothing keeps it; what a collection of garbage took away
     /// meanwhile, or still may take away, is left.
-    fn attempt_many<'w>(&self, batch: &[Job<'w>], settled: &mut HashMap<&'w str, Fetched>) -> Result<String> {
+    fn attempt_many<'w>(
+        &self,
+        batch: &[Job<'w>],
+        extra: Option<&str>,
+        settled: &mut HashMap<&'w str, Fetched>,
+    ) -> Result<String> {
         let tips: HashSet<ObjectId> = batch.iter().map(|job| job.there).collect();
-        let tips: Vec<String> = tips.iter().map(ObjectId::to_string).collect();
+        let tips: Vec<String> = tips
+            .iter()
+            .map(ObjectId::to_string)
+            .chain(extra.map(str::to_owned))
+            .collect();
         let output = self.run(self.fetching(tips.iter().map(String::as_str))?)?;
         let text = String::from_utf8_lossy(&output.stderr);
         let shallow: HashSet<&str> = text.lines().filter_map(shallow_reject).collect();
@@ -253,10 +276,16 @@ impl Remote<'_> {
     }
 
     /// Lets git fetch and update some; gives what it said, should some be left.
-    fn attempt<'w>(&self, batch: &[Job<'w>], settled: &mut HashMap<&'w str, Fetched>) -> Result<String> {
+    fn attempt<'w>(
+        &self,
+        batch: &[Job<'w>],
+        extra: Option<&str>,
+        settled: &mut HashMap<&'w str, Fetched>,
+    ) -> Result<String> {
         let specs: Vec<String> = batch
             .iter()
             .map(|job| format!("{}:{}", job.wanted.from, job.wanted.to))
+            .chain(extra.map(str::to_owned))
             .collect();
         let output = self.run(self.fetching(specs.iter().map(String::as_str))?)?;
         let text = String::from_utf8_lossy(&output.stderr);
