@@ -31,6 +31,7 @@ pub mod prune;
 pub mod push;
 pub mod record;
 pub mod recover;
+pub mod rejoin;
 pub mod relay;
 pub mod remotes;
 pub mod requests;

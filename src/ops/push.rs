@@ -9,6 +9,7 @@ use super::fence::refused;
 use super::parcel::{Holds, Known, Parcel, Sent};
 use super::provenance;
 use super::record::{TRIES, load};
+use super::rejoin::rejoin;
 use super::remotes::{chosen, home};
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
@@ -333,7 +334,7 @@ pub fn adopt(ws: &Workspace, ours: &Session, taken: &Written) -> Result<()> {
             taken.clone()
         } else {
             let other = ws.store().at(ours.id(), at)?;
-            ws.store().merge(&taken.session, &other)?.on(taken.clone())
+            rejoin(ws, &taken.session, &other)?.on(taken.clone())
         };
         match ws.store().advance(&next, Expected::At(at))? {
             Append::Done(_) => return Ok(()),

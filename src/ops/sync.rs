@@ -4,6 +4,7 @@ use super::error::{Error, Result};
 use super::fetch::{self, Fate, follow};
 use super::push::{self, send};
 use super::record::{TRIES, load};
+use super::rejoin::rejoin;
 use super::remotes::{chosen, is_home};
 use super::requests::{self, Answer};
 use super::tracking::{Here, What, drop_vanished, names, note_asked};
@@ -119,7 +120,7 @@ pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
                 ws.store().advance_all(&moves)?.into_iter().next().transpose()?
             }
             Relation::Diverged => {
-                let merged = ws.store().merge(theirs, &ours)?;
+                let merged = rejoin(ws, theirs, &ours)?;
                 Some(ws.store().advance(&merged, Expected::At(ours.tip))?)
             }
         };

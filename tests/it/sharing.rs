@@ -1,7 +1,7 @@
 //! Sessions on their way between clones: pushed, fetched, seen and followed elsewhere.
 
-use crate::on_every_format;
 use crate::sandbox::Team;
+use crate::{on_every_format, on_one_format};
 
 on_every_format! {
     fn a_session_that_is_pushed_is_seen_where_it_is_fetched(sandbox: &Sandbox) {
@@ -165,5 +165,70 @@ on_every_format! {
         let kept = crate::sandbox::traces::files_with(&a.root().join("repo.sessions"), "mine");
         assert_eq!(kept.len(), 1, "{kept:?}");
         a.end("linked");
+    }
+}
+
+/// Makes the home wait in a hook, before or after it has taken what is sent, until it is told to go on.
+fn make_home_wait(team: &Team, hook: &str) {
+    team[0].fifo("there");
+    team[0].fifo("go");
+    let path = team.home().join("hooks").join(hook);
+    let fifos = team[0].root().join("fifos");
+    let quoted = shell_words::quote(fifos.to_str().unwrap()).into_owned();
+    let script = format!("#!/bin/sh\ncd {quoted} && echo there > there && read line < go\n");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+on_every_format! {
+    fn a_session_that_ends_while_it_is_first_sent_has_ended(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let held = a.hold("--id meanwhile");
+        make_home_wait(&team, "pre-receive");
+        let push = a.session_command("push").spawn();
+        a.hear("there");
+        a.let_end(&held, 3);
+        std::fs::remove_file(team.home().join("hooks/pre-receive")).unwrap();
+        a.tell("go", "on");
+        push.end().ok();
+        assert_eq!(a.events("meanwhile"), ["create", "start", "home", "merge", "terminate"]);
+        assert_eq!(a.show("meanwhile")["outcome"], "exit:3");
+        a.session("wait meanwhile").exits(3);
+        a.session("push").ok();
+        b.session("fetch --work").ok();
+        assert_eq!(b.tip("meanwhile"), a.tip("meanwhile"));
+        b.session("wait meanwhile").exits(3);
+        b.session("diff meanwhile").ok();
+        for clone in team.all() {
+            clone.session("verify").ok();
+        }
+    }
+}
+
+on_one_format! {
+    fn a_push_that_was_killed_undoes_no_step_that_came_after_it(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let mut held = a.hold("--id later");
+        make_home_wait(&team, "post-receive");
+        let push = a.session_command("push").spawn();
+        a.hear("there");
+        crate::sandbox::processes::kill_and_wait(push.pid());
+        std::fs::remove_file(team.home().join("hooks/post-receive")).unwrap();
+        a.tell("go", "on");
+        push.end();
+        a.session("suspend later").ok();
+        a.resume(&mut held);
+        a.let_end(&held, 4);
+        a.session("sync").ok().says("later: merged");
+        assert_eq!(
+            a.events("later"),
+            ["create", "start", "home", "merge", "suspend", "resume", "terminate"]
+        );
+        a.session("wait later").exits(4);
+        assert_eq!(team.tip_at_home("later"), a.tip("later"));
+        a.session("verify").ok();
     }
 }

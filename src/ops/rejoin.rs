@@ -1,0 +1,82 @@
+//! Brings together what one clone recorded on both sides of a fork of its own log, so that no step of it is undone.
+
+use super::error::{Error, Result};
+use super::workspace::Workspace;
+use crate::session::event::Stamp;
+use crate::session::{Claim, Kind, Summary};
+use crate::store::Session;
+use crate::store::written::Written;
+
+/// Merges our log into home's side, whose state the merge has.
+///
+/// A log forks within one clone when an event was sent to the home, which decides on it first, while the session went
+/// on here. Where home's side took no step of its own meanwhile, ours are taken again on top of the merge: what was
+/// observed here is what is true.
+///
+/// # Errors
+/// As [`Store::merge`](crate::store::Store::merge).
+pub fn rejoin(ws: &Workspace, mainline: &Session, ours: &Session) -> Result<Written> {
+    let mut joined = ws.store().merge(mainline, ours)?;
+    for step in steps_apart(ws, mainline, ours)? {
+        let signed = ws.sign()?;
+        // It happened when and by whom it is said to have happened.
+        let stamp = Stamp {
+            at: step.event.at,
+            by: step.event.by.clone(),
+            nonce: signed.stamp.nonce,
+        };
+        let kind = step.event.kind;
+        let illegal = |refused| Error::Illegal {
+            id: step.id().clone(),
+            refused,
+        };
+        let onto = &joined.session;
+        let mut event = onto.event.step(kind, Claim::Plain, stamp).map_err(illegal)?;
+        event.note.clone_from(&step.event.note);
+        event.request.clone_from(&step.event.request);
+        event.summary = Summary {
+            state: event.summary.state,
+            epoch: event.summary.epoch,
+            owner: event.summary.owner,
+            home: event.summary.home,
+            ..step.event.summary.clone()
+        };
+        let by = [&signed.author, &signed.signature];
+        joined = ws.store().write_event(onto, &event, by)?.on(joined);
+    }
+    Ok(joined)
+}
+
+/// The steps that only our side took, oldest first; none where the other side took any, or is another owner's.
+fn steps_apart(ws: &Workspace, mainline: &Session, ours: &Session) -> Result<Vec<Session>> {
+    let (theirs, summary) = (&mainline.event.summary, &ours.event.summary);
+    if !ws.owns(theirs) || !ws.owns(summary) || theirs.epoch != summary.epoch {
+        return Ok(Vec::new());
+    }
+    let store = ws.store();
+    let mut steps = Vec::new();
+    let mut next = Some(ours.clone());
+    let fork = loop {
+        let Some(session) = next else {
+            return Ok(Vec::new());
+        };
+        if store.contains(mainline, &session)? {
+            break session;
+        }
+        match session.event.kind {
+            Kind::Claim => return Ok(Vec::new()),
+            kind if kind.is_transition() || kind == Kind::Checkpoint => steps.push(session.clone()),
+            _ => {}
+        }
+        next = store.before(&session)?;
+    };
+    let mut next = Some(mainline.clone());
+    while let Some(session) = next.filter(|session| session.event.seq > fork.event.seq) {
+        if session.event.kind.is_transition() || session.event.kind == Kind::Checkpoint {
+            return Ok(Vec::new());
+        }
+        next = store.before(&session)?;
+    }
+    steps.reverse();
+    Ok(steps)
+}
