@@ -11,6 +11,7 @@ use super::provenance;
 use super::record::{TRIES, load};
 use super::rejoin::rejoin;
 use super::remotes::{chosen, home};
+use super::sync::merge_home;
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
@@ -52,6 +53,10 @@ pub struct Line {
 
 /// How many sessions are sent without asking first what is there.
 const FEW: usize = 8;
+/// How often a log is sent again because another push of this clone came first.
+const RIVALS: usize = 10;
+/// Why a log is not sent that others wrote to as well.
+const WENT_ON: &str = "it went on there too";
 
 /// Sends what the remote lacks.
 ///
@@ -279,7 +284,10 @@ fn settle(
     parcel.log_sent = match pushed {
         Pushed::Done => Sent::Sent,
         Pushed::UpToDate => Sent::UpToDate,
-        Pushed::Moved => overtaken(ws, remote, &parcel.session)?,
+        Pushed::Moved => {
+            parcel.log_sent = overtaken(ws, remote, &parcel.session)?;
+            return Ok(());
+        }
         Pushed::Refused(why) => Sent::Refused(why.clone()),
     };
     // What was sent before, and is there by now, was remembered when it was brought.
@@ -292,28 +300,41 @@ fn settle(
     Ok(())
 }
 
-/// Finds out what the remote has instead of what could not be sent.
+/// Finds out what the remote has instead of what could not be sent. What another push of this clone has sent meanwhile
+/// is brought together with ours, and both are sent.
 fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent> {
     let id = ours.id();
-    let there = names(remote, std::slice::from_ref(id), What::Logs)?.logs;
-    let there: Vec<(SessionId, ObjectId)> = there.into_iter().collect();
-    let seen = last_seen(ws, remote.name())?;
-    let theirs = match bring(ws, remote, &there, &seen)?.into_iter().next() {
-        Some((_, Brought::Session(theirs))) => theirs,
-        Some((_, Brought::SetAside(why) | Brought::Foreign(why))) => return Ok(Sent::Refused(why)),
-        Some((_, Brought::Rewound)) => return Ok(Sent::Refused("its log was rewound there".to_owned())),
-        None => return Ok(Sent::Refused("its log is gone there".to_owned())),
-    };
-    if ws.store().contains(&theirs, ours)? {
-        return Ok(match regained(ws, ours, &theirs)? {
-            true => Sent::UpToDate,
-            false => Sent::Behind,
-        });
+    for _ in 0..RIVALS {
+        let there = names(remote, std::slice::from_ref(id), What::Logs)?.logs;
+        let there: Vec<(SessionId, ObjectId)> = there.into_iter().collect();
+        let seen = last_seen(ws, remote.name())?;
+        let theirs = match bring(ws, remote, &there, &seen)?.into_iter().next() {
+            Some((_, Brought::Session(theirs))) => theirs,
+            Some((_, Brought::SetAside(why) | Brought::Foreign(why))) => return Ok(Sent::Refused(why)),
+            Some((_, Brought::Rewound)) => return Ok(Sent::Refused("its log was rewound there".to_owned())),
+            None => return Ok(Sent::Refused("its log is gone there".to_owned())),
+        };
+        if let Err(error) = ws.store().check_same_root(ours, &theirs) {
+            return Ok(Sent::Refused(error.to_string()));
+        }
+        if !ws.owns(&theirs.event.summary) || !ws.owns(&ours.event.summary) {
+            return Ok(match ws.store().contains(&theirs, ours)? {
+                true => Sent::Behind,
+                false => Sent::Refused(WENT_ON.to_owned()),
+            });
+        }
+        let joined = merge_home(ws, &theirs)?;
+        let pushed = remote.push(&[update(refnames::log(id), joined.tip, Lease::FastForward)])?;
+        let sent = match pushed.into_iter().next() {
+            Some((_, Pushed::Done)) => Sent::Sent,
+            Some((_, Pushed::UpToDate)) => Sent::UpToDate,
+            Some((_, Pushed::Refused(why))) => return Ok(Sent::Refused(why)),
+            Some((_, Pushed::Moved)) | None => continue,
+        };
+        remember(ws, remote, id, joined.tip)?;
+        return Ok(sent);
     }
-    Ok(Sent::Refused(match ws.store().check_same_root(ours, &theirs) {
-        Ok(()) => "it went on there too".to_owned(),
-        Err(error) => error.to_string(),
-    }))
+    Ok(Sent::Refused(WENT_ON.to_owned()))
 }
 
 /// Lets our log follow one that only this clone went on with, whose acknowledgement never came.
@@ -334,6 +355,10 @@ pub fn adopt(ws: &Workspace, ours: &Session, taken: &Written) -> Result<()> {
             taken.clone()
         } else {
             let other = ws.store().at(ours.id(), at)?;
+            // Another push of this clone may have been faster.
+            if ws.store().contains(&other, &taken.session)? {
+                return Ok(());
+            }
             rejoin(ws, &taken.session, &other)?.on(taken.clone())
         };
         match ws.store().advance(&next, Expected::At(at))? {

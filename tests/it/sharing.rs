@@ -231,4 +231,23 @@ on_one_format! {
         assert_eq!(team.tip_at_home("later"), a.tip("later"));
         a.session("verify").ok();
     }
+
+    fn two_first_pushes_of_one_clone_end_with_one_log(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let held = a.hold("--id twice");
+        make_home_wait(&team, "post-receive");
+        let slow = a.session_command("push").spawn();
+        a.hear("there");
+        std::fs::remove_file(team.home().join("hooks/post-receive")).unwrap();
+        a.let_end(&held, 3);
+        a.session("push").ok().says("twice: sent");
+        let after = a.tip("twice");
+        assert_eq!(a.events("twice"), ["create", "start", "home", "merge", "terminate"]);
+        assert_eq!(team.tip_at_home("twice"), after);
+        a.tell("go", "on");
+        slow.end().ok();
+        assert_eq!((a.tip("twice"), team.tip_at_home("twice")), (after.clone(), after));
+        a.session("verify").ok();
+    }
 }
