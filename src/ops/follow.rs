@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::local::RunDir;
+use super::settle::OUTPUT;
+use super::workspace::Workspace;
+use crate::git::objects;
+use crate::store::Session;
 use crate::worker::wait_free;
 
 /// The pause between two looks at a file that may have grown.
@@ -81,6 +85,30 @@ pub fn copy(path: &Path, at: u64, sink: &mut impl FnMut(&[u8])) -> Result<u64> {
     }
 }
 
+/// What was recorded of the output with the session's work; none if nothing was, or the work is not here.
+pub fn recorded(ws: &Workspace, session: &Session) -> Result<Option<Vec<u8>>> {
+    let work = session.event.summary.work;
+    let Some(work) = work.filter(|work| objects::exists(&ws.repo, *work)) else {
+        return Ok(None);
+    };
+    let tree = objects::tree_of(&ws.repo, work)?;
+    Ok(objects::blob_in_tree(&ws.repo, tree, OUTPUT)?)
+}
+
+/// The last `lines` lines of what was recorded.
+pub fn tail(bytes: &[u8], lines: usize) -> &[u8] {
+    // The newline at the very end closes the last line, it doesn't begin another.
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    match lines.checked_sub(1) {
+        None => &[],
+        Some(before) => match ends.nth(before) {
+            Some((at, _)) => &bytes[at + 1..],
+            None => bytes,
+        },
+    }
+}
+
 /// The place in the file from which its last `lines` lines begin, read from the end.
 pub fn tail_start(path: &Path, lines: usize) -> Result<u64> {
     let io = || Error::io(format!("'{}'", path.display()));
@@ -114,4 +142,27 @@ pub fn tail_start(path: &Path, lines: usize) -> Result<u64> {
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail;
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        for (text, lines, wanted) in [
+            ("a\nb\nc\n", 2, "b\nc\n"),
+            ("a\nb\nc", 1, "c"),
+            ("a\nb\n", 2, "a\nb\n"),
+            ("a\n", 9, "a\n"),
+            ("a\n", 0, ""),
+            ("", 3, ""),
+        ] {
+            assert_eq!(
+                tail(text.as_bytes(), lines),
+                wanted.as_bytes(),
+                "{text:?} {lines}"
+            );
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::session::{Event, Kind, Outcome, RecordOutput, SessionId, State};
 use crate::store::{Session, names};
 
 /// The name under which a worker's output is kept with its work.
-const OUTPUT: &str = "output.log";
+pub const OUTPUT: &str = "output.log";
 /// How much of it is its tail, in bytes.
 const TAIL: u64 = 64 * 1024;
 
