@@ -2,20 +2,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::common::{Selection, open};
+use super::common::{Selection, open_remotely};
 use super::error::Failure;
 use super::out;
 use crate::ops::Error;
 use crate::ops::view::{Depth, view};
-use crate::ops::wait::{Waited, exit_code, wait, wait_any};
-use crate::render::fields;
+use crate::ops::wait::{Waited, exit_code, is_elsewhere, wait, wait_any};
+use crate::render::{escape, fields};
 use crate::session::duration;
 use crate::store::Session;
 
 /// Wait until sessions have ended
 ///
 /// The exit code is the worker's own; of several, 0 if all are 0, else 1. A timeout is 124, what tells nothing about
-/// the command 125.
+/// the command 125. The home of a session that another clone owns is asked now and then; should that session be overdue
+/// there, with a grace and session.syncInterval gone by since its time was up, that is 125.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -40,19 +41,24 @@ impl Args {
     }
 
     fn go(self) -> Result<i32, Failure> {
-        let ws = open()?;
+        let mut ws = open_remotely(true)?;
         let sessions = self.sessions.resolve(&ws)?;
+        if sessions.iter().any(|session| is_elsewhere(&ws, session)) {
+            ws.prepare()?;
+        }
         let until = self
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
         let speaks = !self.quiet && !self.json;
-        let waiting = |session: &Session| {
+        let waiting = |session: &Session, deaf: Option<&str>| {
+            let (id, summary) = (session.id(), &session.event.summary);
+            let said = match deaf {
+                Some(why) => format!("{id}: its home can't be asked: {why}"),
+                None if ws.owns(summary) => format!("{id}: {}, waiting", summary.state),
+                None => format!("{id}: {} on '{}', waiting", summary.state, summary.host),
+            };
             if speaks {
-                out::say(&format!(
-                    "{}: {}, waiting",
-                    session.id(),
-                    session.event.summary.state
-                ));
+                out::say(&escape(&said));
             }
         };
         let mut ended = Vec::new();
@@ -96,6 +102,14 @@ fn over(waited: Waited) -> Result<Session, Failure> {
                 session.event.summary.state
             );
             Err(Failure::refused("timeout", message).exit(124))
+        }
+        Waited::Overdue(session) => {
+            let (id, host) = (session.id(), &session.event.summary.host);
+            let message = format!(
+                "session '{id}' is overdue on '{host}': its time was up, and nobody says how it ended"
+            );
+            let hint = format!("if that machine is gone, 'git session claim --force {id}' takes it over");
+            Err(Failure::refused("overdue", message).hint(hint).exit(125))
         }
         Waited::Stale(session) => {
             let message = format!(

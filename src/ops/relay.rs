@@ -135,6 +135,13 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
     }
 }
 
+/// How often a remote is asked and told, where nobody does so.
+pub fn interval(ws: &Workspace) -> Duration {
+    let text = ws.repo.config("session.syncInterval");
+    text.and_then(|text| duration::parse(&text).ok())
+        .unwrap_or(INTERVAL)
+}
+
 /// What came of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -161,11 +168,7 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
 
 /// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.
 fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -> Result<Done> {
-    let interval = ws
-        .repo
-        .config("session.syncInterval")
-        .and_then(|text| duration::parse(&text).ok())
-        .unwrap_or(INTERVAL);
+    let interval = interval(ws);
     while run_dir.is_supervised()? {
         let is_over = wait_free(&run_dir.supervisor_lock(), Some(interval))?;
         if !is_over && (relay.both_ways || !is_level(ws, id, relay)?) {
