@@ -23,6 +23,7 @@ mod objects;
 mod odd_remotes;
 mod races;
 mod readme;
+mod recipes;
 mod refs;
 mod relay;
 mod remote;
