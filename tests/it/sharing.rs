@@ -250,4 +250,24 @@ on_one_format! {
         assert_eq!((a.tip("twice"), team.tip_at_home("twice")), (after.clone(), after));
         a.session("verify").ok();
     }
+
+    fn a_wait_bears_a_home_that_is_away(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id far -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let away = team.home().with_extension("away");
+        std::fs::rename(team.home(), &away).unwrap();
+        let waited = b.session("wait --timeout 100ms far");
+        waited.exits(124).says("far: its home can't be asked: ").says("still pending");
+        let quiet = b.session("wait -q --timeout 100ms far");
+        assert!(!quiet.exits(124).stderr.contains("asked"), "{quiet}");
+        std::fs::rename(&away, team.home()).unwrap();
+        let waiting = b.session_command("wait --any far").spawn();
+        a.session("terminate far").ok();
+        a.session("push").ok();
+        waiting.end().exits(125);
+        assert_eq!(b.tip("far"), a.tip("far"));
+    }
 }
