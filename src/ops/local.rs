@@ -62,6 +62,9 @@ pub struct Intent {
     pub kind: IntentKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The nonce of the request that is carried out by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// After this moment it means nothing: whoever wrote it would have finished.
     pub until: Timestamp,
 }

@@ -142,11 +142,13 @@ fn end(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run) -> Result<Se
 pub fn decide(intent: Option<&Intent>, exit: &Exit) -> (Kind, End) {
     let Ok(outcome) = exit.outcome.parse::<Outcome>();
     let reason = intent.and_then(|intent| intent.reason.clone());
+    let request = intent.and_then(|intent| intent.request.clone());
     match intent.map(|intent| intent.kind) {
         Some(IntentKind::Suspend) => (
             Kind::Suspend,
             End {
                 reason,
+                request,
                 ..End::default()
             },
         ),
@@ -155,6 +157,7 @@ pub fn decide(intent: Option<&Intent>, exit: &Exit) -> (Kind, End) {
             End {
                 outcome: Some(Outcome::Stopped),
                 reason,
+                request,
                 ..End::default()
             },
         ),

@@ -170,16 +170,20 @@ pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duratio
 
 /// The answer that a log has to a request.
 fn answered(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Reply>> {
+    let refusal = |event: Event| {
+        let note = event.note.filter(|_| event.kind == Kind::Answer)?;
+        note.strip_prefix(REFUSED).map(str::to_owned)
+    };
+    Ok(found(ws, session, nonce)?.map(|event| Reply {
+        refused: refusal(event),
+    }))
+}
+
+/// The last event that says of a request that it is carried out or refused: the answer, or else the step itself.
+fn found(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Event>> {
     let history = ws.store().history(session)?;
     let is_it = |event: &Event| event.request.as_deref() == Some(nonce);
-    let found = history.into_iter().rev().map(|(_, event)| event).find(is_it);
-    Ok(found.map(|event| Reply {
-        refused: event
-            .note
-            .as_deref()
-            .and_then(|note| note.strip_prefix(REFUSED))
-            .map(str::to_owned),
-    }))
+    Ok(history.into_iter().rev().map(|(_, event)| event).find(is_it))
 }
 
 /// How an answer begins that is a refusal.
@@ -227,10 +231,13 @@ pub fn bring(
 /// Carries out a request, or refuses it, and answers in the log; one that was answered before isn't again.
 pub fn answer(ws: &mut Workspace, request: &Request) -> Result<Option<Answer>> {
     let session = load(ws, &request.id)?;
-    if answered(ws, &session, &request.nonce)?.is_some() {
+    let found = found(ws, &session, &request.nonce)?;
+    if found.as_ref().is_some_and(|event| event.kind == Kind::Answer) {
         return Ok(None);
     }
     let done = match request.is_outdated(&session.event.summary) {
+        // It was carried out by a command that was killed before it could answer.
+        _ if found.is_some() => Ok(()),
         true => Err("ownership was taken after it was made".to_owned()),
         false => match carry_out(ws, request) {
             Ok(()) => Ok(()),
@@ -261,6 +268,7 @@ fn carry_out(ws: &mut Workspace, request: &Request) -> Result<()> {
     let reason = request.reason.clone();
     let stop = Stop {
         reason: reason.or_else(|| Some(format!("asked for by {} on '{}'", request.by, request.host))),
+        request: Some(request.nonce.clone()),
         ..Stop::default()
     };
     match request.ask {
@@ -269,7 +277,8 @@ fn carry_out(ws: &mut Workspace, request: &Request) -> Result<()> {
         Ask::Note => {
             let text = request.note.clone().unwrap_or_default();
             record(ws, &request.id, Kind::Note, |event| {
-                event.note = Some(text.clone())
+                event.note = Some(text.clone());
+                event.request = Some(request.nonce.clone());
             })?
         }
     };

@@ -25,6 +25,8 @@ const TAIL: u64 = 64 * 1024;
 pub struct End {
     pub outcome: Option<Outcome>,
     pub reason: Option<String>,
+    /// The nonce of the request that is carried out by it.
+    pub request: Option<String>,
     /// The processes are kept in memory.
     pub frozen: bool,
 }
@@ -55,6 +57,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         if kind.is_transition() {
             event.summary.outcome = end.outcome.clone();
             event.summary.reason = end.reason.clone();
+            event.request = end.request.clone();
         }
         event.summary.frozen = end.frozen;
         saved.tell(event);

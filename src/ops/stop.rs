@@ -22,6 +22,8 @@ pub struct Stop {
     /// Instead of the session's own.
     pub grace: Option<Duration>,
     pub how: How,
+    /// The nonce of the request that is carried out by it; the event says so.
+    pub request: Option<String>,
 }
 
 /// What becomes of the processes.
@@ -61,6 +63,7 @@ pub fn terminate(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Sess
             let end = End {
                 outcome: Some(Outcome::Cancelled),
                 reason: stop.reason.clone(),
+                request: stop.request.clone(),
                 ..End::default()
             };
             settle(ws, id, Kind::Terminate, &end)
@@ -134,6 +137,7 @@ fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) 
     let spec = spec(ws, &session)?;
     let mut truth = End {
         reason: stop.reason.clone(),
+        request: stop.request.clone(),
         frozen: stop.how == How::Freeze,
         ..End::default()
     };
@@ -185,7 +189,10 @@ fn bring_down(
         .intent(&run.attempt, Timestamp::now())?
         .is_some_and(|intent| matches!(intent.kind, IntentKind::Suspend | IntentKind::Terminate));
     let grace = stop.grace.or(spec.limits.grace).unwrap_or(GRACE);
-    run_dir.write_intent(&intent(run, asked, stop.reason.clone(), grace))?;
+    run_dir.write_intent(&Intent {
+        request: stop.request.clone(),
+        ..intent(run, asked, stop.reason.clone(), grace)
+    })?;
     let stopped = crate::worker::stop(
         &run_dir.target(Some(run)),
         ladder(spec, stop.grace, stop.how == How::Kill),
@@ -277,6 +284,7 @@ pub fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Dur
         attempt: run.attempt.clone(),
         kind,
         reason,
+        request: None,
         until: until(patience),
     }
 }

@@ -235,7 +235,7 @@ impl Supervisor {
                 &End {
                     outcome,
                     reason,
-                    frozen: false,
+                    ..End::default()
                 },
             )?;
         }
@@ -314,6 +314,7 @@ impl Supervisor {
             attempt: self.run.attempt.clone(),
             kind: IntentKind::Suspend,
             reason: Some(shutdown_reason(signal)),
+            request: None,
             until: exit.at,
         })
     }
@@ -465,6 +466,7 @@ impl Supervisor {
             attempt,
             kind,
             reason,
+            request: None,
             until: until(grace),
         };
         self.run_dir.write_intent(&intent)?;

@@ -1,7 +1,7 @@
 //! Who owns a session: claims, of which one wins, and what becomes of an owner that is none any more.
 
 use crate::on_every_format;
-use crate::sandbox::{Format, Team};
+use crate::sandbox::{Format, Team, processes, until};
 
 /// A pending session of the first clone, which all others have fetched.
 fn known_to_all(team: &Team, id: &str, command: &str) {
@@ -135,6 +135,33 @@ on_every_format! {
         a.session("sync").ok();
         assert_eq!(a.tip(id), before);
         b.session(&format!("terminate {id}")).fails(1).says("terminated");
+    }
+
+    fn what_was_done_by_a_command_that_was_killed_is_not_refused_afterwards(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for name in ["up", "asked", "on"] {
+            a.fifo(name);
+        }
+        let script = "trap 'echo asked > \"$FIFOS/asked\"; read x < \"$FIFOS/on\"; exit 0' TERM; \
+                      echo up > \"$FIFOS/up\"; while :; do sleep 0.01; done";
+        a.session_command("run -d --id slow --grace 100s -- sh -c").args([script]).run().ok();
+        a.hear("up");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("suspend slow").ok().says("asked");
+        let sync = a.session_command("sync").spawn();
+        a.hear("asked");
+        processes::kill_and_wait(sync.pid());
+        a.tell("on", "");
+        until("the session is suspended", || a.state("slow") == "suspended");
+        a.session("sync").ok();
+        let answers = a.story("slow", "Note");
+        assert!(answers.contains(&"done: suspend".to_owned()), "{answers:?}");
+        b.session("fetch").ok();
+        assert_eq!(b.state("slow"), "suspended");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox"), "");
+        a.session("terminate slow").ok();
     }
 
     fn a_bad_entry_of_an_inbox_keeps_no_other_from_its_answer(sandbox: &Sandbox) {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::{Finding, Here, Report};
 use crate::ops::workspace::Workspace;
-use crate::session::SessionId;
 use crate::session::log::Illegal;
 use crate::session::merge::Relation;
+use crate::session::{Kind, SessionId};
 use crate::store::check::Flaw;
 use crate::store::inbox::Inbox;
 use crate::store::{self, Session};
@@ -89,7 +89,8 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
     let (mut events, mut answered) = (HashSet::new(), HashSet::new());
     ws.store().every_event(session, |commit, event| {
         events.insert(commit);
-        answered.extend(event.request.clone());
+        // A step that was asked for names the request too; the answer comes after it.
+        answered.extend(event.request.clone().filter(|_| event.kind == Kind::Answer));
     })?;
     let mut findings = Vec::new();
     for entry in entries {
