@@ -55,6 +55,7 @@
 //! | `ops/tracking.rs` | the memory of a log that its remote has no more | the log here has all of it, or it was none of a session |
 //! | `ops/forget/mod.rs` | an ended session's work, here and on remotes, when its user says so | nothing, on purpose: the log says that it was forgotten |
 //! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
+//! | `ops/clone.rs` | records of runs that came along with a copied clone | moved to the trash; the processes in them are the other clone's |
 //! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |

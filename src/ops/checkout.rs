@@ -353,7 +353,12 @@ fn add(
 
 /// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped.
 pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
-    let Some(place) = begun_before(ws, run_dir, None)? else {
+    let place = match begun_before(ws, run_dir, None) {
+        // There is nothing of ours that could be let go.
+        Err(Error::PathTaken(_)) => run_dir.place()?,
+        place => place?,
+    };
+    let Some(place) = place else {
         return Ok(());
     };
     if let Some(found) = standing(ws, run_dir)? {

@@ -108,6 +108,7 @@ impl Clone {
         if let Some(clone) = Clone::known(local)? {
             return Ok(clone);
         }
+        leave_runs(local)?;
         let clone = Clone {
             id: random_word(16)?,
             inode: inode(local)?,
@@ -118,6 +119,26 @@ impl Clone {
         drop(lock);
         Ok(clone)
     }
+}
+
+/// Puts the records of runs out of sight that came along with a copy: the processes in them are the other clone's, to
+/// be stopped by nobody here.
+fn leave_runs(local: &Path) -> Result<()> {
+    let Ok(runs) = fs::read_dir(local.join("run")) else {
+        return Ok(());
+    };
+    for run in runs.flatten() {
+        let record = run.path().join("run.json");
+        let aside = local.join("trash").join(format!("run-{}", random_word(16)?));
+        match fs::rename(&record, aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let what = format!("cannot move '{}' away", record.display());
+                return Err(Error::io(what)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The inode of the common git directory, which a move keeps and a copy doesn't.

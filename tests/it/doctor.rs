@@ -86,6 +86,21 @@ on_every_format! {
         sandbox.session("doctor").ok();
     }
 
+    fn a_copied_clone_stops_no_worker_of_the_other(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id theirs");
+        let copy = sandbox.root().join("copy");
+        let status = Command::new("cp").arg("-a").arg(sandbox.repo()).arg(&copy).status();
+        assert!(status.unwrap().success());
+        let there = |line: &str| sandbox.session_command(line).within(&copy).run();
+        there("claim --force theirs").ok();
+        there("terminate --kill theirs").ok();
+        // Had its worker been signalled, it would have been dead by now.
+        sandbox.order(&held, "echo on > went");
+        sandbox.let_end(&held, 0);
+        assert_eq!(sandbox.trailer("theirs", "Outcome"), "exit:0");
+        assert_eq!(sandbox.saved("theirs", "went"), "on");
+    }
+
     fn a_lock_that_was_left_over_is_named_and_a_young_one_is_not(sandbox: &Sandbox) {
         sandbox.new_session("--id one -- true");
         let lock = sandbox.file(match sandbox.format.refs {
