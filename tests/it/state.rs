@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::on_every_format;
-use crate::sandbox::{Held, Sandbox, traces};
+use crate::sandbox::{Held, Sandbox, Team, traces};
 
 /// What git says of a worktree: HEAD, index, status, and every file that is no part of git's own.
 fn picture(sandbox: &Sandbox, tree: &Path) -> (String, Vec<(String, String)>) {
@@ -331,6 +331,26 @@ on_every_format! {
         assert_eq!(sandbox.git_in(&tree, "status --porcelain"), "");
         assert_eq!(sandbox.git_in(&tree, "ls-files far"), "far/away.txt");
         sandbox.end("sparse");
+    }
+
+    fn a_sparse_worktree_stays_sparse_on_another_clone(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session("run -d --id sparse -- sleep 1000").ok();
+        let tree = a.worktree("sparse");
+        fs::create_dir(tree.join("far")).unwrap();
+        a.commit_file(&tree, "far/away.txt", "far\n");
+        a.git_in(&tree, "sparse-checkout set --no-cone '/*' '!/far'");
+        a.session("suspend sparse").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("resume --trust sparse").ok();
+        let other = b.worktree("sparse");
+        assert!(!other.join("far").exists());
+        assert_eq!(b.git_in(&other, "status --porcelain"), "");
+        assert_eq!(b.git_in(&other, "config core.sparseCheckout"), "true");
+        assert_eq!(b.git_in(&b.repo(), "status --porcelain"), "");
+        b.session("terminate --kill sparse").ok();
     }
 
     fn a_worktree_that_cannot_be_put_back_keeps_the_command_from_running(sandbox: &Sandbox) {

@@ -227,22 +227,41 @@ fn half_done(repo: &Repo, work: &Work, source: Source, path: &Path, git_dir: &Pa
         lost.push(Unsaved::new(CONFIG, "it can't be read"));
         return Ok(lost);
     };
+    let is_known = |key: &BString| SPARSE.iter().any(|known| key == known.as_bytes());
+    let has_own = entries.iter().any(|(key, _)| is_known(key)) && have_own_config(repo, path)?;
     for (key, value) in entries {
-        if SPARSE.iter().any(|known| key == known.as_bytes()) {
+        if !is_known(&key) {
+            lost.push(Unsaved::new(format!("{CONFIG}: {key}"), FOREIGN_CONFIG));
+        } else if !has_own {
+            lost.push(Unsaved::new(format!("{CONFIG}: {key}"), SHARED_CONFIG));
+        } else {
             repo.git_in(path)?
                 .args(["config", "--worktree"])
                 .arg(OsStr::from_bytes(&key))
                 .arg(OsStr::from_bytes(&value))
                 .run()?;
-        } else {
-            lost.push(Unsaved::new(format!("{CONFIG}: {key}"), FOREIGN_CONFIG));
         }
     }
     Ok(lost)
 }
 
+/// Lets worktrees have configurations of their own, as git does for the first checkout that is made sparse; false where
+/// the common one has what would hold for all of them then.
+fn have_own_config(repo: &Repo, path: &Path) -> Result<bool> {
+    const EXTENSION: &str = "extensions.worktreeConfig";
+    if repo.config_bool(EXTENSION) == Some(true) {
+        return Ok(true);
+    }
+    if repo.config_bool("core.bare") == Some(true) || repo.config("core.worktree").is_some() {
+        return Ok(false);
+    }
+    repo.git_in(path)?.args(["config", EXTENSION, "true"]).run()?;
+    Ok(true)
+}
+
 /// The worktree's own configuration.
 const CONFIG: &str = "config.worktree";
+const SHARED_CONFIG: &str = "this repository has one configuration for all worktrees";
 const SPARSE: [&str; 3] = ["core.sparsecheckout", "core.sparsecheckoutcone", "index.sparse"];
 
 /// The content of a file that is stored in a directory; nothing if it isn't there.
