@@ -75,7 +75,7 @@ impl Schedule {
             reftable = files;
         }
         let formats = [files, reftable, files];
-        let home = if seed % 2 == 0 { files } else { reftable };
+        let home = if seed.is_multiple_of(2) { files } else { reftable };
         let team = Team::of(home, &formats);
         for clone in team.all() {
             // That what is said is on disk is tested elsewhere.
