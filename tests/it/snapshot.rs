@@ -249,6 +249,11 @@ fn what_the_index_was_told_comes_back() {
         &["git add n e/o; git commit -qm all; git show HEAD:n >/dev/null"],
     );
     there_and_back(
+        "intent to add what was committed, and is gone",
+        "git rm -q --cached link a; git add -N link a; rm link a; mkdir link; printf 'in\n' > link/in",
+        &["git add -A; git commit -qm all; git show HEAD:link/in >/dev/null"],
+    );
+    there_and_back(
         "assume unchanged",
         r#"
         git update-index --assume-unchanged a dir/c; printf 'changed\n' > a

@@ -110,11 +110,13 @@ fn tracked(line: &[u8]) -> Option<Tracked> {
         commit: sub.get(1) == Some(&b'C'),
         content: sub.get(2) == Some(&b'M') || sub.get(3) == Some(&b'U'),
     });
+    // What is only intended to be added, and is gone, has a mode all the same.
+    let is_there = index_mode != 0 && xy.first() != Some(&b'D');
     Some(Tracked {
         path,
         staged: xy.first() != Some(&b'.'),
         unstaged: xy.get(1) != Some(&b'.'),
-        index: (index_mode != 0).then_some((index_mode, index)),
+        index: is_there.then_some((index_mode, index)),
         exists: worktree_mode != 0,
         submodule,
     })
