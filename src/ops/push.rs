@@ -256,12 +256,15 @@ fn settle(
     sent: &HashMap<String, Pushed>,
 ) -> Result<()> {
     if !parcel.works.is_empty() {
+        let own = refnames::work(parcel.session.id(), ws.clone_id().unwrap_or_default());
         let outcomes: Vec<Sent> = parcel
             .works
             .iter()
             .map(|(name, _)| match sent.get(name) {
                 Some(Pushed::Done) => Sent::Sent,
                 Some(Pushed::UpToDate) => Sent::UpToDate,
+                // Each clone alone writes its own, so what is there of another one is newer than what is here of it.
+                Some(Pushed::Moved) if *name != own => Sent::UpToDate,
                 Some(Pushed::Moved) => {
                     Sent::Refused("the remote has other work under this clone's name".to_owned())
                 }

@@ -89,6 +89,22 @@ on_every_format! {
         assert_eq!(b.state("moves"), "terminated");
     }
 
+    fn work_of_another_clone_that_went_on_is_not_said_to_be_refused(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session("run -d --id goes -- sleep 1000").ok();
+        std::fs::write(a.worktree("goes").join("new file"), "one\n").unwrap();
+        a.session("checkpoint goes").ok();
+        a.session("push").ok();
+        b.session("fetch --work").ok();
+        std::fs::write(a.worktree("goes").join("new file"), "two\n").unwrap();
+        a.session("terminate --kill goes").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let run = b.session("push");
+        assert!(!run.ok().to_string().contains("not sent"), "{run}");
+    }
+
     fn a_remotes_sessions_are_listed_as_they_were_seen(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
