@@ -8,10 +8,11 @@ use crate::render::escape;
 
 /// Fetch sessions from a remote
 ///
-/// Logs that went on there are followed here; what is not a session of ours, or was rewound, is named and left alone.
-/// Nothing that is fetched runs by itself. The remote's notes that say which session made a commit are added to those
-/// here (refs/notes/sessions), except for lines that are no such note. Work comes when it is needed, or with --work. A session of this clone that
-/// was taken over by another one is stopped, its work saved.
+/// Logs that went on there are followed here. One that is not legal or was rewound is named and left alone, one that
+/// is gone there stays here, and what is no session is counted. Nothing that is fetched runs by itself. The remote's
+/// notes that say which session made a commit are added to those here (refs/notes/sessions), except for lines that are
+/// no such note. Work comes when it is needed, or with --work. A session of this clone that was taken over by another
+/// one is stopped, its work saved.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
