@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -95,7 +96,12 @@ impl Args {
             return self.remote(&ws, remote.as_deref(), &filter, format.as_ref());
         }
         let machine = self.shape.json || self.shape.porcelain || format.is_some();
-        let overview = list(&ws, &filter, if machine { Depth::Full } else { Depth::Row })?;
+        // The process ends with it, and takes its time to free many.
+        let overview = ManuallyDrop::new(list(
+            &ws,
+            &filter,
+            if machine { Depth::Full } else { Depth::Row },
+        )?);
         if self.shape.json {
             let sessions: Vec<_> = overview.views.iter().map(fields::session).collect();
             let skipped = overview.skipped.len();

@@ -39,7 +39,7 @@ pub struct View {
     /// Whether its work was forgotten, as far as that was looked at.
     pub forgotten: bool,
     /// What it runs; absent where a list doesn't need it, or where it can't be read.
-    pub spec: Option<Spec>,
+    pub spec: Option<Box<Spec>>,
 }
 
 /// What there is to say of a session that came from elsewhere.
@@ -260,7 +260,7 @@ fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
 
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
     view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
-    view.spec = ws.store().spec(&view.session).ok();
+    view.spec = ws.store().spec(&view.session).ok().map(Box::new);
     // An ended session that had work names it, unless that is no more.
     view.forgotten =
         view.session.event.summary.work.is_none() && is_forgotten(ws, &view.session).unwrap_or(false);

@@ -1,21 +1,52 @@
 //! Tables for people: columns as wide as needed, cut where the terminal ends.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::paint::Paint;
 use super::time::age;
 use crate::ops::view::View;
 use crate::session::State;
-use crate::session::text::escape;
+use crate::session::text::escaped;
 
 /// The narrowest that a column is cut to.
 const NARROWEST: usize = 8;
 
+/// How many columns there are.
+const COLUMNS: usize = 7;
+
 /// One row, with the state that gives it its colour.
-struct Row {
+struct Row<'v> {
     state: State,
     alarm: bool,
-    cells: Vec<String>,
+    cells: [Cell<'v>; COLUMNS],
+}
+
+/// What stands in a column, and how many characters that are.
+struct Cell<'v> {
+    text: Cow<'v, str>,
+    length: usize,
+}
+
+impl<'v> Cell<'v> {
+    fn of(text: Cow<'v, str>) -> Cell<'v> {
+        let length = if text.is_ascii() {
+            text.len()
+        } else {
+            text.chars().count()
+        };
+        Cell { text, length }
+    }
+
+    fn cut(&self, width: usize) -> Cow<'_, str> {
+        if self.length <= width {
+            return Cow::Borrowed(&self.text);
+        }
+        let mut cut: String = self.text.chars().take(width.saturating_sub(1)).collect();
+        cut.push('…');
+        Cow::Owned(cut)
+    }
 }
 
 /// Writes the table of sessions, `width` characters wide at most; none means without a limit.
@@ -24,57 +55,90 @@ struct Row {
 pub fn sessions(views: &[View], now: Timestamp, width: Option<usize>, paint: Paint) -> String {
     let heads = ["SESSION", "STATE", "AGE", "WORKER", "TITLE", "BRANCH", "CHANGED"];
     let rows: Vec<Row> = views.iter().map(|view| row(view, now)).collect();
-    let mut keep: Vec<usize> = (0..heads.len())
-        .filter(|at| *at < 3 || rows.iter().any(|row| !row.cells[*at].is_empty()))
+    let mut keep: Vec<usize> = (0..COLUMNS)
+        .filter(|at| *at < 3 || rows.iter().any(|row| row.cells[*at].length > 0))
         .collect();
     let length = |at: usize| {
-        let widest = rows
-            .iter()
-            .map(|row| row.cells[at].chars().count())
-            .max()
-            .unwrap_or(0);
-        widest.max(heads[at].len())
+        let widest = rows.iter().map(|row| row.cells[at].length).max();
+        widest.unwrap_or(0).max(heads[at].len())
     };
     let mut widths: Vec<usize> = keep.iter().map(|at| length(*at)).collect();
     if let Some(width) = width {
         fit(&mut keep, &mut widths, width);
     }
-    let mut out = String::new();
-    let line = |cells: &dyn Fn(usize) -> String, dress: &dyn Fn(usize, String) -> String| {
-        let mut line = String::new();
-        for (column, at) in keep.iter().enumerate() {
-            let text = cut(&cells(*at), widths[column]);
-            let gap = if column + 1 < keep.len() {
-                widths[column] - text.chars().count() + 2
-            } else {
-                0
-            };
-            line.push_str(&dress(*at, text));
-            line.extend(std::iter::repeat_n(' ', gap));
+    let mut out = String::with_capacity((rows.len() + 1) * (widths.iter().sum::<usize>() + 2 * keep.len()));
+    let mut line = |cells: &[Cell; COLUMNS], dress: &dyn Fn(usize, &str) -> Option<String>| {
+        let mut gap = 0;
+        for (width, at) in widths.iter().zip(&keep) {
+            let cell = &cells[*at];
+            if cell.length > 0 {
+                out.extend(std::iter::repeat_n(' ', gap));
+                let text = cell.cut(*width);
+                match dress(*at, &text) {
+                    Some(dressed) => out.push_str(&dressed),
+                    None => out.push_str(&text),
+                }
+                gap = 0;
+            }
+            gap += width - cell.length.min(*width) + 2;
         }
-        line.trim_end().to_owned() + "\n"
+        out.push('\n');
     };
-    out.push_str(&line(&|at| heads[at].to_owned(), &|_, text| paint.heading(&text)));
+    line(&heads.map(|head| Cell::of(Cow::Borrowed(head))), &|_, text| {
+        Some(paint.heading(text))
+    });
     for row in &rows {
-        out.push_str(&line(&|at| row.cells[at].clone(), &|at, text| match at {
-            1 if row.alarm => paint.alarm(&text),
-            1 => paint.state(row.state, &text),
-            _ => text,
-        }));
+        line(&row.cells, &|at, text| match at {
+            1 if row.alarm => Some(paint.alarm(text)),
+            1 => Some(paint.state(row.state, text)),
+            _ => None,
+        });
     }
     out
 }
 
-fn row(view: &View, now: Timestamp) -> Row {
+fn row(view: &View, now: Timestamp) -> Row<'_> {
     let event = &view.session.event;
     let summary = &event.summary;
-    let stale = view.stale == Some(true);
+    let failed = summary
+        .outcome
+        .as_ref()
+        .is_some_and(|outcome| outcome.is_failure());
+    // A branch that says nothing but the session's name needs no column.
+    let branch = summary
+        .branch
+        .as_ref()
+        .filter(|branch| branch.strip_prefix("session/") != Some(summary.id.as_str()));
+    let changed = view.changed.filter(|changed| changed.files > 0);
+    Row {
+        state: summary.state,
+        alarm: view.stale == Some(true) || view.overdue || (summary.state == State::Terminated && failed),
+        cells: [
+            Cow::Borrowed(summary.id.as_str()),
+            Cow::Owned(state(view)),
+            Cow::Owned(age(event.at, now)),
+            or_empty(summary.worker.as_ref()),
+            or_empty(summary.title.as_ref()),
+            or_empty(branch),
+            changed.map_or(Cow::Borrowed(""), |changed| Cow::Owned(changed.to_string())),
+        ]
+        .map(Cell::of),
+    }
+}
+
+fn or_empty(text: Option<&String>) -> Cow<'_, str> {
+    text.map_or(Cow::Borrowed(""), |text| escaped(text))
+}
+
+/// The state or how it ended, what is wrong, and where it is if that isn't here.
+fn state(view: &View) -> String {
+    let summary = &view.session.event.summary;
     let mut state = match (&summary.outcome, summary.state) {
-        (Some(outcome), State::Terminated) => outcome.to_string(),
+        (Some(outcome), State::Terminated) => escaped(&outcome.to_string()).into_owned(),
         (_, State::Suspended) if summary.frozen => "frozen".to_owned(),
         (_, state) => state.to_string(),
     };
-    if stale {
+    if view.stale == Some(true) {
         state.push_str(if view.unsupervised {
             ", unsupervised"
         } else {
@@ -85,35 +149,10 @@ fn row(view: &View, now: Timestamp) -> Row {
         state.push_str(", overdue");
     }
     if !view.here {
-        state.push_str(&format!(" @{}", summary.host));
+        state.push_str(" @");
+        state.push_str(&escaped(&summary.host));
     }
-    let failed = summary
-        .outcome
-        .as_ref()
-        .is_some_and(|outcome| outcome.is_failure());
-    // A branch that says nothing but the session's name needs no column.
-    let branch = summary
-        .branch
-        .clone()
-        .filter(|branch| branch.strip_prefix("session/") != Some(summary.id.as_str()));
-    let cells = [
-        summary.id.to_string(),
-        state,
-        age(event.at, now),
-        summary.worker.clone().unwrap_or_default(),
-        summary.title.clone().unwrap_or_default(),
-        branch.unwrap_or_default(),
-        view.changed
-            .filter(|changed| changed.files > 0)
-            .map(|changed| changed.to_string())
-            .unwrap_or_default(),
-    ];
-    let alarm = stale || view.overdue || (summary.state == State::Terminated && failed);
-    Row {
-        state: summary.state,
-        alarm,
-        cells: cells.iter().map(|cell| escape(cell)).collect(),
-    }
+    state
 }
 
 /// Narrows the widest columns first; the id and the state are never cut, since they are what one types and acts on.
@@ -135,13 +174,4 @@ fn fit(keep: &mut Vec<usize>, widths: &mut Vec<usize>, width: usize) {
             }
         }
     }
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
 }

@@ -1,15 +1,21 @@
 //! The one-line form of any text: what could forge a line or fool a terminal is escaped, nothing else is.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Escapes control characters, bidi controls and the backslash: `\n`, `\x1b`, `\u{202e}`, `\\`.
 pub fn escape(text: &str) -> String {
+    escaped(text).into_owned()
+}
+
+/// As [`escape`], without a copy of what is plain.
+pub fn escaped(text: &str) -> Cow<'_, str> {
     // Nearly all text is plain, and is seen to be so in one look at its bytes.
     if text
         .bytes()
         .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'\\')
     {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -24,7 +30,7 @@ pub fn escape(text: &str) -> String {
             c => out.write_char(c),
         };
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Whether a character steers a terminal or reorders what is read: the C1 controls, line separators, and the bidi
@@ -37,6 +43,9 @@ pub fn is_deceptive(c: char) -> bool {
 
 /// Reverses [`escape`]; what is no escape of ours stays as it is.
 pub fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

@@ -3,7 +3,6 @@
 //! It is filled by whoever writes an event, never by readers, and may be deleted at any time. What is in it are the
 //! commits themselves, each with a checksum, so that what a crash left half written is not believed.
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -12,11 +11,16 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
+use gix::hashtable::HashMap;
 
 use crate::git::{self, Repo};
 
 /// How much the file may grow beyond twice what was in it when it was last tidied, in bytes.
 const SLACK: u64 = 4 << 20;
+/// From how many bytes on the file is large.
+const LARGE: u64 = 256 << 10;
+/// About how long a record is, in bytes.
+const USUAL: usize = 700;
 const HEADER: &str = "newest events: ";
 
 /// What the file holds.
@@ -31,12 +35,18 @@ fn path(repo: &Repo) -> PathBuf {
 }
 
 impl Cache {
+    /// Whether reading it is worth a thread of its own.
+    pub fn is_large(repo: &Repo) -> bool {
+        fs::metadata(path(repo)).is_ok_and(|file| file.len() > LARGE)
+    }
+
     /// Reads it; one that isn't there, or is damaged, holds less or nothing.
     pub fn read(repo: &Repo) -> Cache {
         let Ok(content) = fs::read(path(repo)) else {
             return Cache::default();
         };
-        let mut commits = HashMap::new();
+        let mut commits = HashMap::default();
+        commits.reserve(content.len() / USUAL);
         let mut at = content.find_byte(b'\n').map_or(content.len(), |end| end + 1);
         // A record is a line with id, length and checksum, then as many bytes and a newline.
         while let Some(end) = content[at..].find_byte(b'\n').map(|end| at + end) {
@@ -109,7 +119,11 @@ fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<Object
         return;
     }
     let cache = Cache::read(repo);
-    let records: Vec<u8> = tips()
+    // What stands on a remote, too, is often the same.
+    let mut tips = tips();
+    tips.sort_unstable();
+    tips.dedup();
+    let records: Vec<u8> = tips
         .into_iter()
         .filter_map(|id| Some(record(id, cache.get(&id)?)))
         .flatten()

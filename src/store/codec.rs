@@ -28,46 +28,46 @@ pub fn encode(event: &Event) -> String {
     let summary = &event.summary;
     let mut out = Block::begin(&event.subject());
     let hex = |oid: &Option<ObjectId>| oid.map(|oid| oid.to_string());
-    out.put("Format", FORMAT);
-    out.put("Id", &summary.id);
-    out.put("Event", event.kind);
-    out.maybe("From", event.from);
-    out.put("State", summary.state);
-    out.put("Seq", event.seq);
-    out.put("Epoch", summary.epoch);
-    out.put("Owner", &summary.owner);
-    out.put("Host", &summary.host);
-    out.put("Created", summary.created);
-    out.maybe("Nonce", Some(&event.nonce));
-    out.maybe("Branch", summary.branch.as_ref());
-    out.maybe("Base", hex(&summary.base));
-    out.maybe("Head", hex(&summary.head));
-    out.maybe("Work", hex(&summary.work));
-    out.maybe("Title", summary.title.as_ref());
-    out.maybe("Worker", summary.worker.as_ref());
-    out.maybe("Issue", summary.issue.as_ref());
+    out.put(Key::Format, FORMAT);
+    out.put(Key::Id, &summary.id);
+    out.put(Key::Event, event.kind);
+    out.maybe(Key::From, event.from);
+    out.put(Key::State, summary.state);
+    out.put(Key::Seq, event.seq);
+    out.put(Key::Epoch, summary.epoch);
+    out.put(Key::Owner, &summary.owner);
+    out.put(Key::Host, &summary.host);
+    out.put(Key::Created, summary.created);
+    out.maybe(Key::Nonce, Some(&event.nonce));
+    out.maybe(Key::Branch, summary.branch.as_ref());
+    out.maybe(Key::Base, hex(&summary.base));
+    out.maybe(Key::Head, hex(&summary.head));
+    out.maybe(Key::Work, hex(&summary.work));
+    out.maybe(Key::Title, summary.title.as_ref());
+    out.maybe(Key::Worker, summary.worker.as_ref());
+    out.maybe(Key::Issue, summary.issue.as_ref());
     for (key, value) in &summary.labels {
-        out.put("Label", format!("{key}={value}"));
+        out.put(Key::Label, format!("{key}={value}"));
     }
-    out.maybe("Parent", summary.parent.as_ref());
-    out.maybe("Home", summary.home.as_ref());
-    out.maybe("Claim", event.claim.as_ref());
-    out.maybe("Intent", event.intent.as_ref());
-    out.maybe("Deadline", summary.deadline);
+    out.maybe(Key::Parent, summary.parent.as_ref());
+    out.maybe(Key::Home, summary.home.as_ref());
+    out.maybe(Key::Claim, event.claim.as_ref());
+    out.maybe(Key::Intent, event.intent.as_ref());
+    out.maybe(Key::Deadline, summary.deadline);
     if !event.forgotten.is_empty() {
         let oids: Vec<String> = event.forgotten.iter().map(ObjectId::to_string).collect();
-        out.put("Forgotten", oids.join(" "));
+        out.put(Key::Forgotten, oids.join(" "));
     }
-    out.maybe("Outcome", summary.outcome.as_ref());
-    out.maybe("Reason", summary.reason.as_ref());
-    out.maybe("Note", event.note.as_ref());
-    out.maybe("Request", event.request.as_ref());
-    out.maybe("Superseded", hex(&event.superseded));
+    out.maybe(Key::Outcome, summary.outcome.as_ref());
+    out.maybe(Key::Reason, summary.reason.as_ref());
+    out.maybe(Key::Note, event.note.as_ref());
+    out.maybe(Key::Request, event.request.as_ref());
+    out.maybe(Key::Superseded, hex(&event.superseded));
     for what in &summary.unsaved {
-        out.put("Unsaved", what);
+        out.put(Key::Unsaved, what);
     }
     if summary.frozen {
-        out.put("Frozen", true);
+        out.put(Key::Frozen, true);
     }
     for (key, value) in &summary.other {
         // A String can't refuse what is written to it.
@@ -94,13 +94,13 @@ impl Block {
         self.text
     }
 
-    pub(super) fn put(&mut self, key: &str, value: impl ToString) {
+    pub(super) fn put(&mut self, key: Key, value: impl ToString) {
         let value = escape(&value.to_string());
-        let _ = writeln!(self.text, "Session-{key}: {value}");
+        let _ = writeln!(self.text, "Session-{}: {value}", key.name());
     }
 
     /// Leaves out what is absent or empty.
-    pub(super) fn maybe(&mut self, key: &str, value: Option<impl ToString>) {
+    pub(super) fn maybe(&mut self, key: Key, value: Option<impl ToString>) {
         if let Some(value) = value
             .map(|value| value.to_string())
             .filter(|value| !value.is_empty())
@@ -118,59 +118,59 @@ impl Block {
 /// Commits without the trailers that every event has, or with values that mean nothing.
 pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreign> {
     let seen = Seen::of(message);
-    let format = seen.read("Format")?;
-    let kind: Kind = seen.read("Event")?;
-    let id: SessionId = seen.read("Id")?;
-    let from: Option<State> = seen.maybe("From")?;
-    let labels = seen.all("Label").filter_map(|label| {
+    let format = seen.read(Key::Format)?;
+    let kind: Kind = seen.read(Key::Event)?;
+    let id: SessionId = seen.read(Key::Id)?;
+    let from: Option<State> = seen.maybe(Key::From)?;
+    let labels = seen.all(Key::Label).filter_map(|label| {
         label
             .split_once('=')
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
     });
     let summary = Summary {
         id,
-        state: seen.read("State")?,
-        epoch: seen.read("Epoch")?,
-        owner: seen.read("Owner")?,
-        host: seen.text("Host").unwrap_or_default(),
-        created: seen.read("Created")?,
-        branch: seen.text("Branch"),
-        base: seen.maybe("Base")?,
-        head: seen.maybe("Head")?,
-        work: seen.maybe("Work")?,
-        title: seen.text("Title"),
-        worker: seen.text("Worker"),
-        issue: seen.text("Issue"),
+        state: seen.read(Key::State)?,
+        epoch: seen.read(Key::Epoch)?,
+        owner: seen.read(Key::Owner)?,
+        host: seen.text(Key::Host).unwrap_or_default(),
+        created: seen.read(Key::Created)?,
+        branch: seen.text(Key::Branch),
+        base: seen.maybe(Key::Base)?,
+        head: seen.maybe(Key::Head)?,
+        work: seen.maybe(Key::Work)?,
+        title: seen.text(Key::Title),
+        worker: seen.text(Key::Worker),
+        issue: seen.text(Key::Issue),
         labels: labels.collect(),
-        parent: seen.maybe("Parent")?,
-        home: seen.text("Home"),
-        deadline: seen.maybe("Deadline")?,
-        outcome: seen.maybe::<Outcome>("Outcome")?,
-        reason: seen.text("Reason"),
-        unsaved: seen.all("Unsaved").collect(),
-        frozen: seen.text("Frozen").is_some_and(|value| value == "true"),
+        parent: seen.maybe(Key::Parent)?,
+        home: seen.text(Key::Home),
+        deadline: seen.maybe(Key::Deadline)?,
+        outcome: seen.maybe::<Outcome>(Key::Outcome)?,
+        reason: seen.text(Key::Reason),
+        unsaved: seen.all(Key::Unsaved).collect(),
+        frozen: seen.text(Key::Frozen).is_some_and(|value| value == "true"),
         other: Vec::new(),
     };
-    let forgotten = match seen.text("Forgotten") {
+    let forgotten = match seen.text(Key::Forgotten) {
         None => Vec::new(),
         Some(oids) => oids
             .split(' ')
-            .map(|oid| parse("Forgotten", oid))
+            .map(|oid| parse(Key::Forgotten, oid))
             .collect::<Result<_, _>>()?,
     };
     Ok(Event {
         format,
         kind,
         from,
-        seq: seen.read("Seq")?,
-        nonce: seen.text("Nonce").unwrap_or_default(),
+        seq: seen.read(Key::Seq)?,
+        nonce: seen.text(Key::Nonce).unwrap_or_default(),
         at,
         by,
-        note: seen.text("Note"),
-        claim: seen.text("Claim"),
-        intent: seen.text("Intent"),
-        request: seen.text("Request"),
-        superseded: seen.maybe("Superseded")?,
+        note: seen.text(Key::Note),
+        claim: seen.text(Key::Claim),
+        intent: seen.text(Key::Intent),
+        request: seen.text(Key::Request),
+        superseded: seen.maybe(Key::Superseded)?,
         forgotten,
         summary: Summary {
             other: seen.other,
@@ -181,59 +181,69 @@ pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreig
 
 /// The last paragraph.
 fn trailers(message: &BStr) -> &BStr {
-    let message = message.trim_end();
-    let start = message.rfind("\n\n").map_or(0, |at| at + 2);
-    message[start..].as_bstr()
+    let message = message.trim_ascii_end();
+    let mut start = message.len();
+    // Line by line from the end: it is short, and mostly all there is.
+    while let Some(newline) = message[..start].rfind_byte(b'\n') {
+        if message[..newline].ends_with(b"\n") {
+            return message[newline + 1..].into();
+        }
+        start = newline;
+    }
+    message.into()
 }
 
-/// The trailers that this version knows, each with its place in [`Seen`].
-const KEYS: usize = 32;
+macro_rules! keys {
+    ($($key:ident),* $(,)?) => {
+        /// The trailers that this version knows, without their prefix.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Key { $($key),* }
 
-fn place(name: &str) -> Option<usize> {
-    Some(match name {
-        "Format" => 0,
-        "Id" => 1,
-        "Event" => 2,
-        "From" => 3,
-        "State" => 4,
-        "Seq" => 5,
-        "Epoch" => 6,
-        "Owner" => 7,
-        "Host" => 8,
-        "Created" => 9,
-        "Nonce" => 10,
-        "Branch" => 11,
-        "Base" => 12,
-        "Head" => 13,
-        "Work" => 14,
-        "Title" => 15,
-        "Worker" => 16,
-        "Issue" => 17,
-        "Label" => 18,
-        "Parent" => 19,
-        "Home" => 20,
-        "Claim" => 21,
-        "Intent" => 22,
-        "Deadline" => 23,
-        "Forgotten" => 24,
-        "Outcome" => 25,
-        "Reason" => 26,
-        "Note" => 27,
-        "Request" => 28,
-        "Superseded" => 29,
-        "Unsaved" => 30,
-        "Frozen" => 31,
-        _ => return None,
-    })
+        /// All of them, in the order in which they are written.
+        const KEYS: [(Key, &str); [$(Key::$key),*].len()] = [$((Key::$key, stringify!($key))),*];
+    };
+}
+#[rustfmt::skip]
+keys!(
+    Format, Id, Event, From, State, Seq, Epoch, Owner, Host, Created, Nonce, Branch, Base, Head, Work,
+    Title, Worker, Issue, Label, Parent, Home, Claim, Intent, Deadline, Forgotten, Outcome, Reason, Note,
+    Request, Superseded, Unsaved, Frozen,
+);
+
+impl Key {
+    fn name(self) -> &'static str {
+        KEYS[self as usize].1
+    }
+
+    /// Finds the key of a trailer and its value; the key is likely to be one of the next after the `last`.
+    fn of(line: &str, last: usize) -> Option<(Key, &str)> {
+        let line = line.strip_prefix("Session-")?;
+        let (before, after) = KEYS.split_at(last);
+        after.iter().chain(before).find_map(|(key, name)| {
+            let value = line.strip_prefix(name)?.strip_prefix(':')?;
+            match value.strip_prefix(' ') {
+                Some(value) => Some((*key, value)),
+                None => value.is_empty().then_some((*key, value)),
+            }
+        })
+    }
+}
+
+/// The key and the value, which may be empty, of any trailer.
+fn split(line: &str) -> Option<(&str, &str)> {
+    line.split_once(": ")
+        .or_else(|| Some((line.strip_suffix(':')?, "")))
 }
 
 /// The trailers of a message.
 #[derive(Default)]
 pub(super) struct Seen<'a> {
     /// The first value of each known one.
-    known: [Option<&'a str>; KEYS],
+    known: [Option<&'a str>; KEYS.len()],
     /// Further values of those that may occur several times.
-    more: Vec<(usize, &'a str)>,
+    more: Vec<(Key, &'a str)>,
+    /// Which one was read last, as those that were written together are in order.
+    last: usize,
     other: Vec<(String, String)>,
 }
 
@@ -241,60 +251,74 @@ impl<'a> Seen<'a> {
     /// Reads the trailer block of a message.
     pub(super) fn of(message: &'a BStr) -> Seen<'a> {
         let mut seen = Seen::default();
-        for line in trailers(message).lines() {
-            let Ok(line) = line.to_str() else { continue };
-            let Some((key, value)) = line
-                .split_once(": ")
-                .or_else(|| Some((line.strip_suffix(':')?, "")))
-            else {
-                continue;
-            };
-            match key.strip_prefix("Session-").and_then(place) {
-                Some(at) => match &mut seen.known[at] {
-                    empty @ None => *empty = Some(value),
-                    Some(_) => seen.more.push((at, value)),
-                },
-                None => seen.other.push((key.to_owned(), value.to_owned())),
+        let block = trailers(message);
+        match block.to_str() {
+            Ok(mut rest) => {
+                while let Some(end) = rest.as_bytes().find_byte(b'\n') {
+                    seen.take(&rest[..end]);
+                    rest = &rest[end + 1..];
+                }
+                seen.take(rest);
             }
+            // A line that is no text is nobody's trailer.
+            Err(_) => block
+                .lines()
+                .filter_map(|line| line.to_str().ok())
+                .for_each(|line| seen.take(line)),
         }
         seen
     }
 
+    fn take(&mut self, line: &'a str) {
+        if let Some((key, value)) = Key::of(line, self.last) {
+            self.last = key as usize;
+            match &mut self.known[key as usize] {
+                empty @ None => *empty = Some(value),
+                Some(_) => self.more.push((key, value)),
+            }
+        } else if let Some((key, value)) = split(line) {
+            self.other.push((key.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Whether there is such a trailer.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: Key) -> bool {
         self.raw(key).is_some()
     }
 
-    fn raw(&self, key: &str) -> Option<&str> {
-        self.known[place(key)?]
+    fn raw(&self, key: Key) -> Option<&str> {
+        self.known[key as usize]
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: Key) -> Option<String> {
         self.raw(key).map(unescape)
     }
 
-    fn all(&self, key: &str) -> impl Iterator<Item = String> {
-        let at = place(key);
+    fn all(&self, key: Key) -> impl Iterator<Item = String> {
         let more = self
             .more
             .iter()
-            .filter(move |(place, _)| Some(*place) == at)
+            .filter(move |(other, _)| *other == key)
             .map(|(_, value)| *value);
         self.raw(key).into_iter().chain(more).map(unescape)
     }
 
-    pub(super) fn read<T: Word>(&self, key: &'static str) -> Result<T, Foreign> {
-        parse(key, self.raw(key).ok_or(Foreign::Missing(key))?)
+    pub(super) fn read<T: Word>(&self, key: Key) -> Result<T, Foreign> {
+        parse(key, self.raw(key).ok_or(Foreign::Missing(key.name()))?)
     }
 
-    fn maybe<T: Word>(&self, key: &'static str) -> Result<Option<T>, Foreign> {
+    fn maybe<T: Word>(&self, key: Key) -> Result<Option<T>, Foreign> {
         self.raw(key).map(|value| parse(key, value)).transpose()
     }
 }
 
-fn parse<T: Word>(key: &'static str, value: &str) -> Result<T, Foreign> {
-    T::word(&unescape(value)).ok_or_else(|| Foreign::Bad {
-        key,
+fn parse<T: Word>(key: Key, value: &str) -> Result<T, Foreign> {
+    let word = match value.contains('\\') {
+        true => T::word(&unescape(value)),
+        false => T::word(value),
+    };
+    word.ok_or_else(|| Foreign::Bad {
+        key: key.name(),
         value: value.to_owned(),
     })
 }

@@ -7,7 +7,7 @@ use gix::actor::Signature;
 use gix::bstr::{BStr, BString, ByteSlice};
 use jiff::Timestamp;
 
-use super::codec::{Block, Foreign, Seen};
+use super::codec::{Block, Foreign, Key, Seen};
 use super::{EventError, Result, Session, Store, committer, decode, names, not_ours};
 use crate::git;
 use crate::git::batch::publish;
@@ -58,16 +58,16 @@ pub struct Entries {
 /// Writes a request's message: the subject, an empty line, one trailer block.
 pub fn encode(request: &Request) -> String {
     let mut out = Block::begin(&request.subject());
-    out.put("Format", FORMAT);
-    out.put("Id", &request.id);
-    out.put("Request", request.ask);
-    out.put("Epoch", request.epoch);
-    out.put("Seq", request.seq);
-    out.put("Owner", &request.owner);
-    out.put("Host", &request.host);
-    out.put("Nonce", &request.nonce);
-    out.maybe("Reason", request.reason.as_ref());
-    out.maybe("Note", request.note.as_ref());
+    out.put(Key::Format, FORMAT);
+    out.put(Key::Id, &request.id);
+    out.put(Key::Request, request.ask);
+    out.put(Key::Epoch, request.epoch);
+    out.put(Key::Seq, request.seq);
+    out.put(Key::Owner, &request.owner);
+    out.put(Key::Host, &request.host);
+    out.put(Key::Nonce, &request.nonce);
+    out.maybe(Key::Reason, request.reason.as_ref());
+    out.maybe(Key::Note, request.note.as_ref());
     out.end()
 }
 
@@ -80,16 +80,16 @@ pub fn encode(request: &Request) -> String {
 pub fn decode_request(message: &BStr, at: Timestamp, by: String) -> std::result::Result<Request, Foreign> {
     let seen = Seen::of(message);
     Ok(Request {
-        format: seen.read("Format")?,
-        id: seen.read("Id")?,
-        ask: seen.read("Request")?,
-        epoch: seen.read("Epoch")?,
-        seq: seen.read("Seq")?,
-        owner: seen.read("Owner")?,
-        host: seen.text("Host").unwrap_or_default(),
-        nonce: seen.read("Nonce")?,
-        reason: seen.text("Reason"),
-        note: seen.text("Note"),
+        format: seen.read(Key::Format)?,
+        id: seen.read(Key::Id)?,
+        ask: seen.read(Key::Request)?,
+        epoch: seen.read(Key::Epoch)?,
+        seq: seen.read(Key::Seq)?,
+        owner: seen.read(Key::Owner)?,
+        host: seen.text(Key::Host).unwrap_or_default(),
+        nonce: seen.read(Key::Nonce)?,
+        reason: seen.text(Key::Reason),
+        note: seen.text(Key::Note),
         at,
         by,
     })
@@ -185,7 +185,7 @@ impl Store<'_> {
         let hash = self.repo.object_hash();
         let unreadable = || git::Error::Malformed(format!("commit {tip} can't be read"));
         let parsed = gix::objs::CommitRef::from_bytes(data, hash).map_err(|_| unreadable())?;
-        if Seen::of(parsed.message).has("Event") {
+        if Seen::of(parsed.message).has(Key::Event) {
             return Ok(Inbox::Superseded(decode(hash, tip, data)?.session));
         }
         let (at, by) = committer(&parsed).ok_or_else(unreadable)?;

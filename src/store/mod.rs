@@ -139,27 +139,14 @@ impl<'r> Store<'r> {
     }
 
     fn list_under(&self, prefix: &str) -> Result<Listing> {
-        let mut listing = Listing::default();
-        let references = self.repo.refs().list(prefix)?;
-        if references.is_empty() {
-            return Ok(listing);
-        }
-        let mut tips: Vec<(String, ObjectId)> = Vec::with_capacity(references.len());
-        for reference in references {
-            let name = reference.name.to_str_lossy().into_owned();
-            match reference.target {
-                Target::Object(tip) => tips.push((name, tip)),
-                Target::Symbolic(_) => {
-                    let why = format!("'{name}' is a symbolic ref");
-                    listing.skipped.push((reference.name, why));
-                }
-                Target::Broken => {
-                    let why = format!("the content of '{name}' is no object id");
-                    listing.skipped.push((reference.name, why));
-                }
-            }
-        }
-        let newest = read_all(self.repo, &Cache::read(self.repo), &tips);
+        let refs = self.repo.refs();
+        let read = || Cache::read(self.repo);
+        let (found, cache) = match Cache::is_large(self.repo) {
+            true => refs.list_during(&[prefix], |listed| tips_of(listed.into_iter().flatten()), read),
+            false => (refs.list(prefix).map(tips_of), read()),
+        };
+        let (tips, mut listing) = found?;
+        let newest = read_all(self.repo, &cache, &tips);
         for ((name, _), read) in tips.into_iter().zip(newest) {
             match read {
                 Ok(session) => listing.sessions.push(session),
@@ -324,6 +311,27 @@ impl<'r> Store<'r> {
     }
 }
 
+/// Where references point, and a listing of those that point nowhere.
+fn tips_of(references: impl IntoIterator<Item = Reference>) -> (Vec<(String, ObjectId)>, Listing) {
+    let references = references.into_iter();
+    let mut tips = Vec::with_capacity(references.size_hint().0);
+    let mut listing = Listing::default();
+    for reference in references {
+        let name = String::from_utf8(reference.name.into())
+            .unwrap_or_else(|bytes| bytes.as_bytes().to_str_lossy().into_owned());
+        let why = match reference.target {
+            Target::Object(tip) => {
+                tips.push((name, tip));
+                continue;
+            }
+            Target::Symbolic(_) => format!("'{name}' is a symbolic ref"),
+            Target::Broken => format!("the content of '{name}' is no object id"),
+        };
+        listing.skipped.push((name.into(), why));
+    }
+    (tips, listing)
+}
+
 /// Reads an event from its commit's content.
 fn decode(hash: gix::hash::Kind, commit: ObjectId, data: &[u8]) -> std::result::Result<Read, EventError> {
     let unreadable = || git::Error::Malformed(format!("commit {commit} can't be read"));
@@ -347,11 +355,8 @@ fn decode(hash: gix::hash::Kind, commit: ObjectId, data: &[u8]) -> std::result::
 fn committer(commit: &gix::objs::CommitRef) -> Option<(Timestamp, String)> {
     let committer = commit.committer().ok()?;
     let at = Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let by = format!(
-        "{} <{}>",
-        committer.name.to_str_lossy(),
-        committer.email.to_str_lossy()
-    );
+    let (name, email) = (committer.name.to_str_lossy(), committer.email.to_str_lossy());
+    let by = [&*name, " <", &*email, ">"].concat();
     Some((at, by))
 }
 
