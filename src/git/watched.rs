@@ -27,6 +27,8 @@ pub struct Watch<'w> {
     pub patience: Option<Duration>,
     /// Gets what the child says on stderr, as it comes.
     pub heard: &'w mut dyn FnMut(&[u8]),
+    /// Gets all that the child has written to stdout, each time that more has come.
+    pub written: &'w mut dyn FnMut(&[u8]),
 }
 
 /// How a watched child ended.
@@ -128,9 +130,15 @@ impl Running {
                 alive_at = Instant::now();
             }
             let heard = said.len();
-            if drain(&mut stdout, &mut out)? | drain(&mut stderr, &mut said)? {
-                alive_at = Instant::now();
+            let (wrote, spoke) = (drain(&mut stdout, &mut out)?, drain(&mut stderr, &mut said)?);
+            if wrote {
+                (watch.written)(&out);
+            }
+            if spoke {
                 (watch.heard)(&said[heard..]);
+            }
+            if wrote || spoke {
+                alive_at = Instant::now();
             }
             if stdout.is_none() && stderr.is_none() {
                 // It has nothing more to say, and so is about to end.
@@ -144,6 +152,7 @@ impl Running {
                 let heard = said.len();
                 drain(&mut stdout, &mut out)?;
                 drain(&mut stderr, &mut said)?;
+                (watch.written)(&out);
                 (watch.heard)(&said[heard..]);
                 return Ok(Ended::ByItself(Output {
                     status,

@@ -6,7 +6,9 @@ use super::error::Result;
 use super::fence;
 use super::provenance;
 use super::remotes::{chosen, is_home};
-use super::tracking::{Brought, Here, Names, Vanished, What, bring_with, drop_vanished, names, note_asked};
+use super::tracking::{
+    Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, names, note_asked,
+};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::Remote;
@@ -132,13 +134,13 @@ pub fn follow(
         skipped: names.skipped.len(),
         notes: provenance::Brought::default(),
     };
-    let differs = |(id, oid): &(&SessionId, &ObjectId)| {
-        local.get(*id) != Some(*oid) || (!dry_run && seen.get(*id) != Some(*oid))
-    };
+    let (mut ours, mut theirs) = (Walk::through(local), Walk::through(seen));
+    let mut differs =
+        |id: &SessionId, oid: ObjectId| ours.at(id) != Some(oid) || (!dry_run && theirs.at(id) != Some(oid));
     let changed: Vec<(SessionId, ObjectId)> = names
         .logs
         .iter()
-        .filter(differs)
+        .filter(|(id, oid)| differs(id, **oid))
         .map(|(id, oid)| (id.clone(), *oid))
         .collect();
     report.unchanged = names.logs.len() - changed.len();

@@ -1,6 +1,7 @@
 //! What a remote has, and what of it is a session of ours: fetched, checked, kept under `refs/session-remotes/`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::iter::Peekable;
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
@@ -131,6 +132,22 @@ impl Here {
     }
 }
 
+/// Looks into a map for ids that come in order, in one walk through it.
+pub struct Walk<'m>(Peekable<btree_map::Iter<'m, SessionId, ObjectId>>);
+
+impl<'m> Walk<'m> {
+    pub fn through(map: &'m BTreeMap<SessionId, ObjectId>) -> Walk<'m> {
+        Walk(map.iter().peekable())
+    }
+
+    /// Gives what the map has for an id, which is not before the one that was asked for last.
+    pub fn at(&mut self, id: &SessionId) -> Option<ObjectId> {
+        while self.0.next_if(|(found, _)| *found < id).is_some() {}
+        let (found, oid) = self.0.peek()?;
+        (*found == id).then_some(**oid)
+    }
+}
+
 /// The references below a prefix that are called by the id of a session.
 fn by_id(references: Vec<Reference>, prefix: &str) -> BTreeMap<SessionId, ObjectId> {
     let parse = |reference: Reference| {
@@ -235,17 +252,19 @@ pub fn drop_vanished(
     there: &Names,
     asked: &[SessionId],
 ) -> Result<Vec<(SessionId, Vanished)>> {
-    let is_gone = |id: &SessionId, there: &Names| {
-        !there.logs.contains_key(id) && (asked.is_empty() || asked.contains(id))
-    };
-    let mut gone: Vec<(&SessionId, &ObjectId)> = here.seen.iter().collect();
-    gone.retain(|(id, _)| is_gone(id, there));
+    let is_asked = |id: &SessionId| asked.is_empty() || asked.contains(id);
+    let mut there = Walk::through(&there.logs);
+    let mut gone: Vec<(&SessionId, &ObjectId)> = here
+        .seen
+        .iter()
+        .filter(|(id, _)| there.at(id).is_none() && is_asked(id))
+        .collect();
     if gone.is_empty() {
         return Ok(Vec::new());
     }
     // What is here was read while the remote answered, so it may be the newer news.
     let now = names(remote, asked, What::Logs)?;
-    gone.retain(|(id, _)| is_gone(id, &now));
+    gone.retain(|(id, _)| !now.logs.contains_key(id));
     let (mut vanished, mut drops) = (Vec::new(), Vec::new());
     for (id, oid) in gone {
         if let Brought::Session(theirs) = check(ws, id, *oid, here.logs.get(id).copied()) {

@@ -195,27 +195,35 @@ impl Remote<'_> {
         let git = self
             .git(&[])?
             .args(["ls-remote", "--quiet", "--refs", "--end-of-options"]);
-        let output = self.run(git.arg(&self.address).args(patterns))?;
+        let hash = self.repo.object_hash();
+        let (mut listed, mut other, mut read) = (Vec::new(), None, 0);
+        // Each line is looked at while git still writes the next.
+        let mut written = |all: &[u8]| {
+            while let Some(end) = all[read..].find_byte(b'\n') {
+                let line = &all[read..read + end];
+                read += end + 1;
+                let Some((hex, name)) = line.split_once_str("\t") else {
+                    continue;
+                };
+                let Some(oid) = parse_oid(hex) else { continue };
+                if oid.kind() != hash {
+                    other = Some(oid.kind());
+                }
+                // git's patterns match the end of a name as well.
+                if let Ok(name) = name.to_str()
+                    && prefixes.iter().any(|prefix| name.starts_with(prefix))
+                    && gix::validate::reference::name(name.into()).is_ok()
+                {
+                    listed.push((name.to_owned(), oid));
+                }
+            }
+        };
+        let output = self.run_with(git.arg(&self.address).args(patterns), &mut written)?;
         if !output.status.success() {
             return Err(self.broken(&output));
         }
-        let hash = self.repo.object_hash();
-        let mut listed = Vec::new();
-        for line in output.stdout.lines() {
-            let Some((hex, name)) = line.split_once_str("\t") else {
-                continue;
-            };
-            let Some(oid) = parse_oid(hex) else { continue };
-            if oid.kind() != hash {
-                return Err(self.fault(RemoteFault::Hash, format!("it is {}, this is {hash}", oid.kind())));
-            }
-            // git's patterns match the end of a name as well.
-            if let Ok(name) = name.to_str()
-                && prefixes.iter().any(|prefix| name.starts_with(prefix))
-                && gix::validate::reference::name(name.into()).is_ok()
-            {
-                listed.push((name.to_owned(), oid));
-            }
+        if let Some(other) = other {
+            return Err(self.fault(RemoteFault::Hash, format!("it is {other}, this is {hash}")));
         }
         Ok(listed)
     }
@@ -234,6 +242,11 @@ impl Remote<'_> {
     }
 
     fn run(&self, git: Cmd) -> Result<Output> {
+        self.run_with(git, &mut |_| ())
+    }
+
+    /// Runs git, and hands on all that it has written each time that more has come.
+    fn run_with(&self, git: Cmd, written: &mut dyn FnMut(&[u8])) -> Result<Output> {
         let mut pending = Vec::new();
         let mut heard = |bytes: &[u8]| {
             let Some(progress) = &self.progress else { return };
@@ -249,6 +262,7 @@ impl Remote<'_> {
         let watch = Watch {
             patience: self.patience,
             heard: &mut heard,
+            written,
         };
         match git.watched(watch)? {
             Ended::ByItself(output) => Ok(output),
