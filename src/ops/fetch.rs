@@ -4,6 +4,7 @@ use gix::ObjectId;
 
 use super::error::Result;
 use super::fence;
+use super::own_name::contradiction;
 use super::provenance;
 use super::remotes::{chosen, is_home};
 use super::tracking::{
@@ -236,6 +237,11 @@ fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Ses
         && let Err(error) = ws.store().check_same_root(&ours, theirs)
     {
         return Ok(Step::Told(Fate::Refused(error.to_string())));
+    }
+    if matches!(relation, Relation::Behind | Relation::Diverged)
+        && let Some(why) = contradiction(ws, &ours, theirs)?
+    {
+        return Ok(Step::Told(Fate::Refused(why)));
     }
     let summary = &theirs.event.summary;
     let lost = ws.owns(&ours.event.summary) && !ws.owns(summary);

@@ -25,6 +25,7 @@ pub mod job;
 pub mod launch;
 pub mod local;
 pub mod note;
+pub mod own_name;
 pub mod parcel;
 pub mod provenance;
 pub mod prune;

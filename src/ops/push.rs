@@ -6,6 +6,7 @@ use gix::ObjectId;
 
 use super::error::{Error, Result};
 use super::fence::refused;
+use super::own_name::contradiction;
 use super::parcel::{Holds, Known, Parcel, Sent};
 use super::provenance;
 use super::record::{TRIES, load};
@@ -326,6 +327,9 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
                 false => Sent::Refused(WENT_ON.to_owned()),
             });
         }
+        if let Some(why) = contradiction(ws, ours, &theirs)? {
+            return Ok(Sent::Refused(why));
+        }
         let joined = merge_home(ws, &theirs)?;
         let pushed = remote.push(&[update(refnames::log(id), joined.tip, Lease::FastForward)])?;
         let sent = match pushed.into_iter().next() {
@@ -343,6 +347,9 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
 /// Lets our log follow one that only this clone went on with, whose acknowledgement never came.
 pub fn regained(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<bool> {
     if !ws.owns(&ours.event.summary) || !ws.owns(&theirs.event.summary) {
+        return Ok(false);
+    }
+    if contradiction(ws, ours, theirs)?.is_some() {
         return Ok(false);
     }
     let moves = [(theirs.clone(), Expected::At(ours.tip))];

@@ -7,7 +7,7 @@ use gix::ObjectId;
 use super::merge::made;
 use super::seal::Seal;
 use super::{Read, Result, Session, Store, names};
-use crate::session::Kind;
+use crate::session::{Event, Kind};
 
 /// Who wrote an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,31 @@ impl Store<'_> {
                 return Ok(Some(found.session));
             }
             next = found.parent;
+        }
+        Ok(None)
+    }
+
+    /// Finds the newest step of a log's own side, beyond what `known` has, that is in the name of the clone `own` and
+    /// was not written here; none where no key tells.
+    ///
+    /// # Errors
+    /// As [`Store::newest_foreign`].
+    pub fn in_the_name_of(&self, own: &str, session: &Session, known: &Session) -> Result<Option<Event>> {
+        let Some(seal) = Seal::known(self.repo) else {
+            return Ok(None);
+        };
+        let mut ours = HashSet::new();
+        self.every_event(known, |commit, _| {
+            ours.insert(commit);
+        })?;
+        let mut next = Some(session.tip).filter(|tip| !ours.contains(tip));
+        while let Some(commit) = next {
+            let (found, writer) = self.written_by(session, commit, own, Some(&seal))?;
+            let event = &found.session.event;
+            if writer == Writer::Others && event.kind.is_transition() && event.summary.owner == own {
+                return Ok(Some((**event).clone()));
+            }
+            next = found.parent.filter(|parent| !ours.contains(parent));
         }
         Ok(None)
     }

@@ -21,6 +21,7 @@ mod merge;
 mod notes;
 mod objects;
 mod odd_remotes;
+mod own_name;
 mod races;
 mod readme;
 mod recipes;

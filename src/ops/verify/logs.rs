@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Finding, Here, Report};
+use crate::ops::own_name::said;
 use crate::ops::workspace::Workspace;
 use crate::session::log::Illegal;
 use crate::session::merge::Relation;
@@ -56,6 +57,17 @@ fn compare(ws: &Workspace, ours: &Session, remote: &str, theirs: &Session) -> st
     }
     // Only this clone writes what this clone owns: that can't have come from elsewhere.
     let is_own = ws.owns(&theirs.event.summary);
+    if is_own
+        && matches!(relation, Relation::Behind | Relation::Diverged)
+        && let Some(own) = ws.clone_id()
+        && let Some(event) = ws.store().in_the_name_of(own, theirs, ours)?
+    {
+        let message = format!("its log on '{remote}' {}", said(&event));
+        return Ok(Some(Finding {
+            seq: Some(event.seq),
+            ..Finding::of(id, "not-ours", message)
+        }));
+    }
     Ok(match relation {
         Relation::Behind if is_own => Some(Finding::of(
             id,

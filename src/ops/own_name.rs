@@ -1,0 +1,42 @@
+//! What a log says in this clone's name that this clone did not write, while a worker of it lives here.
+//!
+//! Whoever can write to a remote can say there that our session has ended; a second clone of the same name says so in
+//! good faith. Only who has the worker knows, so that is not followed until the worker has ended here as well: then both
+//! sides are merged, and nothing of either is lost.
+
+use super::error::Result;
+use super::workspace::Workspace;
+use crate::session::{Event, SessionId};
+use crate::store::Session;
+use crate::worker::{Probe, probe};
+
+/// Whether something of a session's run lives here: its supervisor, or descendants of its worker.
+pub fn is_alive(ws: &Workspace, id: &SessionId) -> Result<bool> {
+    let run_dir = ws.run_dir(id);
+    Ok(run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held)
+}
+
+/// Finds the newest step that a log has beyond ours in this clone's name, and that this clone did not write.
+pub fn not_ours(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<Option<Event>> {
+    let Some(own) = ws.clone_id() else { return Ok(None) };
+    Ok(ws.store().in_the_name_of(own, theirs, ours)?)
+}
+
+/// Why a log can't be followed, if it says of this clone what it did not do while its worker lives.
+pub fn contradiction(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<Option<String>> {
+    if !ws.owns(&ours.event.summary) || !ws.owns(&theirs.event.summary) || !is_alive(ws, ours.id())? {
+        return Ok(None);
+    }
+    Ok(not_ours(ws, ours, theirs)?.map(|event| {
+        let said = said(&event);
+        format!("it {said}, and its worker lives here")
+    }))
+}
+
+/// What is said of such an event.
+pub fn said(event: &Event) -> String {
+    format!(
+        "says of this clone what it did not do (event {}, {})",
+        event.seq, event.kind
+    )
+}
