@@ -173,6 +173,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::NoVariable(name) => format!("set it, or give '--env {name}=VALUE' when the session is made"),
         Error::Exec { id, .. } => format!("'git session show {id}' tells more"),
         Error::StillAlive { .. } => "end them by other means, then try again".to_owned(),
+        Error::NotLaunchedHere(id) => format!(
+            "another clone of this one's name runs it; 'git session claim --force {id}' takes it over unseen"
+        ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
         Error::NoRemote => "name one, or set session.remote".to_owned(),

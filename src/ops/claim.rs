@@ -6,6 +6,7 @@
 use super::error::{Error, Result};
 use super::fence::refused;
 use super::fetch::{Fate, follow};
+use super::own_name::is_unseen;
 use super::push::{adopt, remember, send};
 use super::record::{load, propose};
 use super::remotes::home;
@@ -51,7 +52,7 @@ pub fn claim(ws: &mut Workspace, id: &SessionId, how: Claim) -> Result<Session> 
     let session = load(ws, id)?;
     ws.store().check_writable(&session)?;
     let summary = &session.event.summary;
-    if summary.home.is_none() && ws.owns(summary) {
+    if summary.home.is_none() && ws.owns(summary) && !(how.force && is_unseen(ws, &session)?) {
         return Ok(session);
     }
     if how.offline || summary.home.is_none() {
@@ -196,10 +197,11 @@ fn check_idle(ws: &Workspace, session: &Session, how: Claim) -> Result<()> {
 fn step(ws: &Workspace, session: &Session, how: Claim, word: Option<&str>) -> Result<Written> {
     let summary = &session.event.summary;
     let own = ws.owns(summary);
-    let unseen =
-        !own && (summary.frozen || session.event.intent.is_some() || summary.state == State::Running);
+    let stranger = own && how.force && is_unseen(ws, session)?;
+    let unseen = stranger
+        || !own && (summary.frozen || session.event.intent.is_some() || summary.state == State::Running);
     // Force is for a worker that can't be seen; an owner sees its own, and stops it first.
-    let kind = if how.force && !own {
+    let kind = if how.force && (!own || stranger) {
         session::Claim::Forced
     } else {
         session::Claim::Plain
@@ -211,7 +213,7 @@ fn step(ws: &Workspace, session: &Session, how: Claim, word: Option<&str>) -> Re
             event.summary.owner.clone_from(&clone);
         }
         // An owner that claims what is its own changes nothing of what is true of it.
-        event.summary.frozen = own && summary.frozen;
+        event.summary.frozen = own && !stranger && summary.frozen;
         event.summary.reason = unseen.then(|| UNOBSERVED.to_owned());
         event.intent = how.run.then(|| RUN.to_owned());
         event.claim = word.map(str::to_owned);

@@ -47,7 +47,7 @@ pub enum Elsewhere {
 /// Tells how the identity that is written down here stands to this place.
 pub fn standing(local: &Path) -> Result<Standing> {
     if let Some(known) = Clone::known(local)? {
-        return Ok(match known.machine.is_empty() {
+        return Ok(match known.is_named() {
             true => Standing::Named(known.id),
             false => Standing::Ours(known.id),
         });
@@ -66,6 +66,11 @@ pub fn standing(local: &Path) -> Result<Standing> {
 }
 
 impl Clone {
+    /// Whether the environment names it, wherever it is.
+    pub fn is_named(&self) -> bool {
+        self.machine.is_empty()
+    }
+
     /// Reads the identity, if there is one that holds here.
     pub fn known(local: &Path) -> Result<Option<Clone>> {
         if let Some(id) = std::env::var(OVERRIDE).ok().filter(|id| !id.is_empty()) {

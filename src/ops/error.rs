@@ -71,6 +71,9 @@ pub enum Error {
     /// What is known here says nothing about the worker.
     #[error("session '{id}': whether its worker is alive can't be told: {why}")]
     Unknown { id: SessionId, why: String },
+    /// It runs in this clone's name, and nothing here tells of that.
+    #[error("session '{0}': it was not started in this directory, which has no record of its run")]
+    NotLaunchedHere(SessionId),
     #[error("another command is at work on session '{0}'")]
     Busy(SessionId),
     /// What was asked for came too late: the session went on meanwhile.
@@ -186,7 +189,7 @@ impl Error {
             Error::Exec { .. } => "not-executable",
             Error::Supervisor { .. } => "supervisor",
             Error::StillAlive { .. } => "still-alive",
-            Error::Unknown { .. } => "unknown",
+            Error::Unknown { .. } | Error::NotLaunchedHere(_) => "unknown",
             Error::Busy(_) => "busy",
             Error::Changed { .. } => "changed",
             Error::Lacking { .. } => "lacking",

@@ -245,6 +245,7 @@ fn hand_over(
     let guard_copy = guard.lease.as_fd().try_clone_to_owned().map_err(io)?;
     run_dir.clear_run()?;
     let run = Run {
+        dir: run_dir.inode(),
         attempt: random_word(16)?,
         phase: Phase::Launching,
         onto: session.tip.to_string(),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub struct Run {
     pub worker: Option<ProcessId>,
     /// How many attempts there were since the launch, this one included.
     pub tries: u32,
+    /// The inode of the run directory, which a copy of it doesn't have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<u64>,
     /// Who launched it, so that another namespace or host is known for what it is.
     pub launcher: ProcessId,
 }
@@ -209,7 +213,16 @@ impl RunDir {
 
     /// The launch that is under way, alive, or not settled.
     pub fn run(&self) -> Result<Option<Run>> {
-        read_json(&self.path.join("run.json"))
+        let run: Option<Run> = read_json(&self.path.join("run.json"))?;
+        // What came along with a copy of the repository is about processes of the other one.
+        let is_ours =
+            |run: &Run| run.dir.is_none() || self.inode().is_none_or(|inode| run.dir == Some(inode));
+        Ok(run.filter(is_ours))
+    }
+
+    /// What tells the directory from a copy.
+    pub fn inode(&self) -> Option<u64> {
+        Some(fs::metadata(&self.path).ok()?.ino())
     }
 
     /// Writes the launch down. Only its beginning has to outlast the machine: pids mean nothing after a reboot.

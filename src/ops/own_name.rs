@@ -6,7 +6,7 @@
 
 use super::error::Result;
 use super::workspace::Workspace;
-use crate::session::{Event, SessionId};
+use crate::session::{Event, SessionId, State};
 use crate::store::Session;
 use crate::worker::{Probe, probe};
 
@@ -14,6 +14,26 @@ use crate::worker::{Probe, probe};
 pub fn is_alive(ws: &Workspace, id: &SessionId) -> Result<bool> {
     let run_dir = ws.run_dir(id);
     Ok(run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held)
+}
+
+/// Whether a worker of which no record is here was launched here: in this directory, and not in another clone of the
+/// same name.
+pub fn was_launched_here(ws: &Workspace, session: &Session) -> Result<bool> {
+    // A name that the environment gives says nothing of the directory, and a key may have been copied along with it.
+    Ok(match ws.clone_id() {
+        Some(own) if !ws.is_named() => ws.store().launched_by_us(session, own)?,
+        _ => false,
+    })
+}
+
+/// Whether this clone is said to have a worker of which it knows nothing: only another one of its name can.
+pub fn is_unseen(ws: &Workspace, session: &Session) -> Result<bool> {
+    let summary = &session.event.summary;
+    Ok(ws.owns(summary)
+        && (summary.state == State::Running || summary.frozen)
+        && ws.run_dir(session.id()).run()?.is_none()
+        && !is_alive(ws, session.id())?
+        && !was_launched_here(ws, session)?)
 }
 
 /// Finds the newest step that a log has beyond ours in this clone's name, and that this clone did not write.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::checkout::find_again;
 use super::error::{Error, Result};
 use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
+use super::own_name::was_launched_here;
 use super::record::{check, load, record, spec};
 use super::settle::{End, finish, settle, still_alive};
 use super::workspace::{Workspace, host};
@@ -92,6 +93,9 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
 /// The run record is gone, with it all knowledge of processes but the marker that they have.
 fn without_record(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Session> {
     let (id, summary) = (session.id(), &session.event.summary);
+    if !was_launched_here(ws, session)? {
+        return Err(Error::NotLaunchedHere(id.clone()));
+    }
     if summary.host != host() {
         return Err(Error::Unknown {
             id: id.clone(),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
+use super::own_name::was_launched_here;
 use super::record::load;
 use super::select::{local_ids, worktree_of};
 use super::trust;
@@ -237,7 +238,7 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
     let summary = &view.session.event.summary;
     view.changed = summary.work.and_then(|work| Changed::known(ws, work));
     if here && !is_local && matches!(summary.state, State::Pending | State::Running) {
-        view.stale = Some(summary.state == State::Running);
+        view.stale = unrecorded(ws, &view.session)?;
     }
     Ok(view)
 }
@@ -249,13 +250,21 @@ fn staleness(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
     }
     let run_dir = ws.run_dir(session.id());
     let Some(run) = run_dir.run()? else {
-        // Running without a record: the files of this clone were lost, and nobody will record its end.
-        return Ok(Some(session.event.summary.state == State::Running));
+        return unrecorded(ws, session);
     };
     if super::recover::check_known(session.id(), &run).is_err() {
         return Ok(None);
     }
     Ok(Some(!run_dir.is_supervised()? && !run_dir.is_guarded()?))
+}
+
+/// The same of one that has no record: if it was launched here, the files of this clone were lost, and nobody will record
+/// its end; else it is another clone's of the same name, and can't be told.
+fn unrecorded(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
+    Ok(match session.event.summary.state {
+        State::Running => was_launched_here(ws, session)?.then_some(true),
+        _ => Some(false),
+    })
 }
 
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {

@@ -94,6 +94,11 @@ impl Workspace {
         self.clone.as_ref().map(|clone| clone.id.as_str())
     }
 
+    /// Whether it is the environment that says which clone this is.
+    pub fn is_named(&self) -> bool {
+        self.clone.as_ref().is_some_and(Clone::is_named)
+    }
+
     /// Whether this clone may append to a session's log.
     pub fn owns(&self, summary: &Summary) -> bool {
         self.clone_id() == Some(summary.owner.as_str())

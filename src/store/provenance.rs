@@ -63,6 +63,26 @@ impl Store<'_> {
         Ok(None)
     }
 
+    /// Whether the newest launch that a log tells of was recorded here, by the clone `own`.
+    ///
+    /// # Errors
+    /// As [`Store::newest_foreign`].
+    pub fn launched_by_us(&self, session: &Session, own: &str) -> Result<bool> {
+        let seal = Seal::known(self.repo);
+        let mut next = Some(session.tip);
+        while let Some(commit) = next {
+            let (found, writer) = self.written_by(session, commit, own, seal.as_ref())?;
+            if matches!(
+                found.session.event.kind,
+                Kind::Start | Kind::Restart | Kind::Resume
+            ) {
+                return Ok(writer == Writer::Us);
+            }
+            next = found.parent;
+        }
+        Ok(false)
+    }
+
     /// The session as it was before its newest event; none before its creation.
     ///
     /// # Errors
