@@ -236,6 +236,22 @@ fn admin_of(path: &Path) -> Option<PathBuf> {
     Some(path.join(OsStr::from_bytes(target)))
 }
 
+/// Whether what stands at a path is a worktree of another repository, as of the one that this is a copy of.
+pub fn is_anothers(repo: &Repo, path: &Path) -> bool {
+    let Some(git_dir) = admin_of(path).map(|git_dir| resolve(&git_dir)) else {
+        return false;
+    };
+    git_dir.is_dir() && git_dir.parent() != Some(repo.common_dir().join("worktrees").as_path())
+}
+
+/// Forgets the worktree that was at a path where another repository's is by now; nothing at the path is touched.
+pub fn let_go_of_anothers(repo: &Repo, path: &Path, trash: &Path) -> Result<()> {
+    match at(repo, path)? {
+        Some(stale) if !stale.exists => discard(&stale.git_dir, trash),
+        _ => Ok(()),
+    }
+}
+
 /// The path without symbolic links, as far as it exists.
 fn resolve(path: &Path) -> PathBuf {
     if let Ok(path) = path.canonicalize() {

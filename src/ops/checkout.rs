@@ -103,7 +103,7 @@ pub fn for_resume(
 ) -> Result<Ready> {
     let id = session.id();
     let run_dir = ws.run_dir(id);
-    let before = run_dir.place()?;
+    let before = place(ws, &run_dir)?;
     let mut aside = None;
     if let Some(found) = standing(ws, &run_dir)?
         && let Some(old) = outdated(session, before.as_ref())
@@ -122,7 +122,7 @@ pub fn for_resume(
     begun_before(ws, &run_dir, spec.branch.as_deref())?;
     let path = before
         .map(|place| PathBuf::from(place.path.as_os_str()))
-        .unwrap_or_else(|| planned_path(ws, id, spec));
+        .unwrap_or_else(|| path_again(ws, id, spec));
     let summary = &session.event.summary;
     let Some(work) = summary.work else {
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
@@ -208,10 +208,16 @@ fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result
     Ok((Checkout::Detached(head), false))
 }
 
+/// Where the session's worktree is, or was; none where that is another repository's, since this one is a copy of it.
+pub fn place(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
+    let is_ours = |place: &Place| !worktree::is_anothers(&ws.repo, Path::new(place.path.as_os_str()));
+    Ok(run_dir.place()?.filter(is_ours))
+}
+
 /// The session's worktree, if it is there whole: where it was made, or where `git worktree move` has put it.
 pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
     let is_there = |worktree: &Worktree| worktree.exists && worktree.head != Head::Unknown;
-    match run_dir.place()? {
+    match place(ws, run_dir)? {
         Some(place) if !place.whole => return Ok(None),
         Some(place) => {
             let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?.filter(is_there);
@@ -228,7 +234,7 @@ pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
 
 /// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
 pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
-    let place = run_dir.place()?;
+    let place = place(ws, run_dir)?;
     if place
         .as_ref()
         .is_some_and(|place| Path::new(place.path.as_os_str()).exists())
@@ -254,7 +260,13 @@ pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
 
 /// What a command that was killed left of its plan; what it had only begun is removed.
 fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Result<Option<Place>> {
-    let place = run_dir.place()?;
+    if let Some(copied) = run_dir.place()?
+        && place(ws, run_dir)?.is_none()
+    {
+        worktree::let_go_of_anothers(&ws.repo, Path::new(copied.path.as_os_str()), &ws.trash())?;
+        run_dir.clear_place()?;
+    }
+    let place = place(ws, run_dir)?;
     if let Some(place) = &place {
         let path = Path::new(place.path.as_os_str());
         // What stands there and has no `.git` file of ours is somebody else's.
@@ -296,6 +308,18 @@ fn planned_path(ws: &Workspace, id: &SessionId, spec: &Spec) -> PathBuf {
         Some(path) => ws.repo.main_dir().join(path.as_os_str()),
         None => ws.worktree_root().join(id.as_str()),
     }
+}
+
+/// Where a worktree is put back that isn't where it was: beside the one of the repository that this is a copy of, if
+/// that stands in its place.
+fn path_again(ws: &Workspace, id: &SessionId, spec: &Spec) -> PathBuf {
+    let beside = ws.worktree_root();
+    let clone = ws.clone_id().unwrap_or_default();
+    let places = [planned_path(ws, id, spec), beside.join(id.as_str())];
+    let free = places
+        .into_iter()
+        .find(|path| !worktree::is_anothers(&ws.repo, path));
+    free.unwrap_or_else(|| beside.join(format!("{id}@{clone}")))
 }
 
 #[expect(
@@ -355,7 +379,7 @@ fn add(
 pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
     let place = match begun_before(ws, run_dir, None) {
         // There is nothing of ours that could be let go.
-        Err(Error::PathTaken(_)) => run_dir.place()?,
+        Err(Error::PathTaken(_)) => place(ws, run_dir)?,
         place => place?,
     };
     let Some(place) = place else {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkout::standing;
+use super::checkout::{place, standing};
 use super::error::{Error, Result};
 use super::local::RunDir;
 use super::workspace::Workspace;
@@ -124,7 +124,7 @@ pub fn local_ids(ws: &Workspace) -> Vec<SessionId> {
 
 /// Where a session's worktree is, if it is there.
 pub fn worktree_of(ws: &Workspace, run_dir: &RunDir) -> Result<Option<PathBuf>> {
-    let Some(place) = run_dir.place()? else {
+    let Some(place) = place(ws, run_dir)? else {
         return Ok(None);
     };
     match Path::new(place.path.as_os_str()).canonicalize() {

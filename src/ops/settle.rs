@@ -3,7 +3,7 @@
 use gix::ObjectId;
 
 use super::changed::Changed;
-use super::checkout::{park, standing};
+use super::checkout::{park, place, standing};
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
 use super::record::{load, record};
@@ -63,7 +63,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         saved.tell(event);
     })?;
     if let Some((captured, counting)) = saved.captured {
-        if let Some(place) = run_dir.place()? {
+        if let Some(place) = place(ws, &run_dir)? {
             let work = Some(captured.work.to_string());
             if place.work != work {
                 run_dir.write_place(&Place { work, ..place })?;
@@ -137,7 +137,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
     let summary = &session.event.summary;
     let Some(found) = standing(ws, run_dir)? else {
         // A session that never had a worktree has nothing to save.
-        let unsaved = match run_dir.place()? {
+        let unsaved = match place(ws, run_dir)? {
             // One that was only begun has nothing that is not saved.
             Some(place) if place.whole && summary.state != State::Pending => {
                 vec![format!(
@@ -258,7 +258,7 @@ fn move_work(ws: &Workspace, name: &str, from: Option<ObjectId>, to: ObjectId) -
 
 /// Writes down which session made the commits of its worktree.
 fn note_commits(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
-    let Some(place) = run_dir.place()? else {
+    let Some(place) = place(ws, run_dir)? else {
         return Ok(());
     };
     let Some(found) = standing(ws, run_dir)? else {

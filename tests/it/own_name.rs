@@ -1,7 +1,11 @@
 //! What is said of a clone elsewhere that it did not do: its workers and its log go by what it did.
 
-use crate::on_every_format;
-use crate::sandbox::{Team, processes};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::sandbox::{Sandbox, Team, processes};
+use crate::{on_every_format, on_one_format};
 
 /// Puts an event on top of a session's log at home, past every check of our own: the newest one, changed by `sed`.
 const FORGE: &str = r#"
@@ -75,4 +79,98 @@ on_every_format! {
         assert_eq!(team.tip_at_home("live"), a.tip("live"));
         a.session("verify").ok();
     }
+}
+
+on_one_format! {
+    fn a_worker_of_another_clone_of_the_same_name_is_not_lost(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.fifo("up");
+        let run = a.session_command("run -d --id far -- sh -c").args(["echo on > \"$FIFOS/up\"; exec sleep 1000"]);
+        run.env("GIT_SESSION_CLONE", "ci").run().ok();
+        a.hear("up");
+        let there = |clone: &Sandbox, line: &str| clone.session_command(line).env("GIT_SESSION_CLONE", "ci").run();
+        there(a, "push origin far").ok();
+        there(b, "fetch").ok();
+        assert_eq!(there(b, "show --json far").ok().json()["session"]["stale"], serde_json::Value::Null);
+        for line in ["recover far", "suspend far", "terminate far"] {
+            there(b, line).exits(1).says("not started in this directory").says("claim --force far");
+        }
+        there(b, "recover --all");
+        assert_eq!(b.state("far"), "running");
+        // Whoever knows better takes it over, and says that nobody looked.
+        there(b, "claim --force far").ok();
+        assert_eq!((b.state("far").as_str(), b.trailer("far", "Reason").as_str()), ("suspended", "unobserved"));
+        there(a, "sync").exits(1).says("its worker lives here");
+        there(a, "terminate far").ok();
+        there(a, "sync").ok();
+    }
+
+    fn a_copy_of_a_repository_of_the_same_name_leaves_its_workers_alone(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        let script = "echo $$ > \"$FIFOS/up\"; exec sleep 1000";
+        let run = sandbox.session_command("run -d --id near -- sh -c").args([script]);
+        run.env("GIT_SESSION_CLONE", "ci").run().ok();
+        let pid: i32 = sandbox.hear("up").parse().unwrap();
+        let copy = copied(sandbox);
+        let there = |dir: &Path, line: &str| {
+            sandbox.session_command(line).within(dir).env("GIT_SESSION_CLONE", "ci").run()
+        };
+        there(&copy, "terminate --kill near").exits(1).says("not started in this directory");
+        assert!(processes::is_alive(pid));
+        there(&sandbox.repo(), "terminate --kill near").ok();
+    }
+
+    fn a_copied_repository_has_no_worktree_of_the_other(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id both");
+        sandbox.order(&held, "echo saved > saved.txt");
+        sandbox.session("suspend both").ok();
+        let original = sandbox.worktree("both");
+        fs::write(original.join("mine.txt"), "never saved\n").unwrap();
+        let copy = copied(sandbox);
+        let there = |line: &str| sandbox.session_command(line).within(&copy).run();
+        there("claim --offline both").ok();
+        there("path both").fails(1);
+        there("exec both -- pwd").fails(1);
+        assert_eq!(there("show --json both").ok().json()["session"].get("worktree"), None);
+        sandbox.fifo("again");
+        let resumed = there("resume --trust both");
+        resumed.ok();
+        sandbox.meet(&mut held);
+        let path = there("path both").ok().text();
+        assert_ne!(Path::new(&path), original);
+        assert_eq!(fs::read_to_string(Path::new(&path).join("saved.txt")).unwrap(), "saved\n");
+        there("terminate --kill both").ok();
+        let ended = there("show --json both").ok().json();
+        assert_eq!(ended["session"]["unsaved"], serde_json::json!([]));
+        assert_eq!(fs::read_to_string(original.join("mine.txt")).unwrap(), "never saved\n");
+        sandbox.git_in(&original, "status");
+        assert_eq!(sandbox.session("path both").ok().text(), original.to_str().unwrap());
+        sandbox.end("both");
+    }
+
+    fn to_end_a_copied_session_says_nothing_of_the_others_worktree(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id both");
+        sandbox.session(&format!("suspend {}", held.id)).ok();
+        let copy = copied(sandbox);
+        let there = |line: &str| sandbox.session_command(line).within(&copy).run();
+        there("claim --offline both").ok();
+        let run = there("terminate both");
+        run.ok();
+        assert!(!run.stderr.contains("not saved"), "{run}");
+        sandbox.git_in(&sandbox.worktree("both"), "status");
+        sandbox.end("both");
+    }
+}
+
+/// Makes a copy of a repository, beside it, as a backup does.
+fn copied(sandbox: &Sandbox) -> PathBuf {
+    let copy = sandbox.root().join("copy");
+    let status = Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.repo())
+        .arg(&copy)
+        .status();
+    assert!(status.unwrap().success());
+    copy
 }
