@@ -218,11 +218,12 @@ impl Asking {
             return Ok(None);
         }
         let asked = requests::ask(ws, id, &wish)?;
+        let host = crate::render::escape(&asked.host);
         match &asked.waits {
-            None => telling.say(&format!("{id}: asked '{}' to {}", asked.host, wish.ask.phrase())),
+            None => telling.say(&format!("{id}: asked '{host}' to {}", wish.ask.phrase())),
             Some(why) => telling.say(&format!(
-                "{id}: '{}' is asked at the next sync: {why}",
-                asked.host
+                "{id}: '{host}' is asked at the next sync: {}",
+                crate::render::escape(why)
             )),
         }
         if let Some(limit) = self.wait {
@@ -231,7 +232,7 @@ impl Asking {
                 let message = format!("session '{id}': '{}' refused: {why}", asked.host);
                 return Err(Failure::refused("request-refused", message));
             }
-            telling.say(&format!("{id}: '{}' has done it", asked.host));
+            telling.say(&format!("{id}: '{host}' has done it"));
         }
         Ok(Some(load(ws, id)?))
     }

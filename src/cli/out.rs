@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::render::paint::Paint;
+use crate::render::{harmless, is_deceptive};
 
 /// Writes data. A reader that has gone away is no error: it has read what it wanted.
 pub fn data(bytes: &[u8]) {
@@ -19,18 +20,29 @@ pub fn data(bytes: &[u8]) {
 /// Writes a line for a person.
 pub fn say(line: &str) {
     // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(line));
 }
 
 /// Writes a question, whose answer is typed after it.
 pub fn ask(question: &str) {
     // As above.
-    let _ = write!(io::stderr().lock(), "{question}");
+    let _ = write!(io::stderr().lock(), "{}", harmless(question));
 }
 
-/// Writes a JSON value as data, on one line.
+/// Writes a JSON value as data, on one line. What speaks to a terminal, which JSON may hold, is written as its number.
 pub fn json(value: &serde_json::Value) {
-    let mut line = value.to_string();
+    let text = value.to_string();
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match is_deceptive(c) || c == '\u{7f}' {
+            true => line.extend(
+                c.encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}")),
+            ),
+            false => line.push(c),
+        }
+    }
     line.push('\n');
     data(line.as_bytes());
 }
@@ -59,13 +71,10 @@ pub fn is_terminal() -> bool {
 
 /// Shows what git, and through it a remote, says of progress; control characters that do more than that are left out.
 pub fn progress(bytes: &[u8]) {
-    let shown: Vec<u8> = bytes
-        .iter()
-        .copied()
-        .filter(|byte| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control())
-        .collect();
+    let harmless = |c: &char| matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || is_deceptive(*c));
+    let shown: String = String::from_utf8_lossy(bytes).chars().filter(harmless).collect();
     // There is nobody left to tell if this fails.
-    let _ = io::stderr().lock().write_all(&shown);
+    let _ = io::stderr().lock().write_all(shown.as_bytes());
 }
 
 static CLOSED: AtomicBool = AtomicBool::new(false);

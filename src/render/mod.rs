@@ -12,7 +12,7 @@ pub mod proposal;
 pub mod table;
 pub mod time;
 
-pub use crate::session::text::escape;
+pub use crate::session::text::{escape, is_deceptive};
 
 /// A reason as a person reads it: the words that the format has for what nobody saw are said in full.
 pub fn reason(reason: &str) -> String {
@@ -20,4 +20,16 @@ pub fn reason(reason: &str) -> String {
         "unobserved" => "taken over; old worker not confirmed stopped".to_owned(),
         reason => escape(reason),
     }
+}
+
+/// Lines of speech in which nothing steers the terminal, should something be in them that was not escaped.
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' | '\\' => out.push(c),
+            c => out.push_str(&escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    out
 }
