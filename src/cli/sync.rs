@@ -30,6 +30,11 @@ impl Args {
                 .iter()
                 .map(|(name, why)| json!({ "name": name, "reason": why }))
                 .collect();
+            let unsent: Vec<_> = report
+                .unsent
+                .iter()
+                .map(|(id, why)| json!({ "id": id.as_str(), "reason": why }))
+                .collect();
             let merged: Vec<&str> = report.merged.iter().map(|id| id.as_str()).collect();
             out::json(&json!({
                 "schema": 1,
@@ -37,6 +42,7 @@ impl Args {
                 "answered": answers,
                 "merged": merged,
                 "left": left,
+                "unsent": unsent,
                 "sent": push::to_json(&report.sent),
             }));
         } else {
@@ -50,9 +56,13 @@ impl Args {
                     out::say(&format!("{id}: merged"));
                 }
             }
+            for (id, why) in &report.unsent {
+                out::say(&escape(&format!("{id}: request not sent ({why})")));
+            }
             push::tell(&report.sent, self.exchange.quiet);
         }
-        Ok(fetch::code(&report.fetched).max(push::code(&report.sent)))
+        let code = fetch::code(&report.fetched).max(push::code(&report.sent));
+        Ok(code.max(i32::from(!report.unsent.is_empty())))
     }
 }
 

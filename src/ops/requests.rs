@@ -12,9 +12,9 @@ use super::stop::{Stop, suspend, terminate};
 use super::tracking::{Here, What, names};
 use super::workspace::{Workspace, host, random_word};
 use crate::git::refs::Outcome;
-use crate::git::remote::{Lease, Pushed, Remote, Update, Wanted};
+use crate::git::remote::{Fetched, Lease, Pushed, Remote, Update, Wanted};
 use crate::session::event::FORMAT;
-use crate::session::{Ask, Event, Kind, Request, SessionId};
+use crate::session::{Ask, Event, Kind, Request, SessionId, Summary};
 use crate::store::inbox::{Entry, Inbox};
 use crate::store::{Session, names as refnames};
 
@@ -123,8 +123,14 @@ pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()>
     }
 }
 
-/// Sends what waits here for the owners of other clones' sessions.
-pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>) -> Result<()> {
+/// Sends what waits here for the owners of other clones' sessions; gives the requests that the remote didn't take, and
+/// why.
+pub fn send_waiting(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    ids: &[SessionId],
+) -> Result<Vec<(SessionId, String)>> {
+    let mut unsent = Vec::new();
     for entry in ws.store().inbox(None)?.entries {
         let is_request = matches!(entry.inbox, Inbox::Request { .. });
         let Some(session) = ws.store().load(entry.id())? else {
@@ -133,13 +139,18 @@ pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>) -> Result<()> {
         let summary = &session.event.summary;
         if !ws.owns(summary) && super::remotes::is_home(ws, summary, remote) {
             // One that isn't taken is no reason to keep the others.
-            let sent = hand_in(ws, remote, &entry);
-            if is_request && let Err(Error::Git(error)) = sent {
-                return Err(error.into());
+            match hand_in(ws, remote, &entry) {
+                Err(Error::Git(error)) if is_request => return Err(error.into()),
+                Err(Error::Refused { why, .. }) if is_request => {
+                    if ids.is_empty() || ids.contains(entry.id()) {
+                        unsent.push((entry.id().clone(), why));
+                    }
+                }
+                Ok(()) | Err(_) => {}
             }
         }
     }
-    Ok(())
+    Ok(unsent)
 }
 
 /// Waits until the owner has answered.
@@ -186,18 +197,43 @@ fn found(ws: &Workspace, session: &Session, nonce: &str) -> Result<Option<Event>
     Ok(history.into_iter().rev().map(|(_, event)| event).find(is_it))
 }
 
+/// What is in the inboxes of this clone's sessions.
+#[derive(Debug, Default)]
+pub struct Brought {
+    pub entries: Vec<Entry>,
+    /// What nobody can answer, by name with the reason.
+    pub left: Vec<(String, String)>,
+}
+
+/// Why a request can be neither carried out nor refused here, if that is so.
+pub fn why_left(request: &Request, now: &Summary) -> Option<String> {
+    if request.is_newer_format() {
+        let format = request.format;
+        return Some(format!(
+            "it is of format {format}, which a newer version can answer"
+        ));
+    }
+    (request.epoch > now.epoch).then(|| {
+        format!(
+            "it is about epoch {}, and what is known here ends with {}",
+            request.epoch, now.epoch
+        )
+    })
+}
+
 /// How an answer begins that is a refusal.
 const REFUSED: &str = "refused: ";
 
 /// Brings what others put into the inboxes of sessions that this clone owns, of these only, or of all if there are none.
 ///
-/// What this clone itself had to say to an owner, before it became that, is among it.
+/// What this clone itself had to say to an owner, before it became that, is among it. What can't be had, or means
+/// nothing here, is named with the reason.
 pub fn bring(
     ws: &Workspace,
     remote: &Remote<'_>,
     inbox: &[(SessionId, String, gix::ObjectId)],
     ids: &[SessionId],
-) -> Result<Vec<Entry>> {
+) -> Result<Brought> {
     let is_for_us = |id: &SessionId| -> Result<bool> {
         let Some(session) = ws.store().load(id)? else {
             return Ok(false);
@@ -215,22 +251,42 @@ pub fn bring(
             });
         }
     }
+    let mut brought = Brought::default();
     if !wanted.is_empty() {
-        remote.fetch(&wanted)?;
-    }
-    let mut entries = Vec::new();
-    for entry in ws.store().inbox(None)?.entries {
-        let id = entry.id();
-        if (ids.is_empty() || ids.contains(id)) && is_for_us(id)? {
-            entries.push(entry);
+        for (name, fetched) in remote.fetch(&wanted)? {
+            match fetched {
+                Fetched::Done => {}
+                Fetched::Rewound => brought.left.push((name, "it is another one here".to_owned())),
+                Fetched::Refused(why) => brought.left.push((name, why)),
+            }
         }
     }
-    Ok(entries)
+    let all = ws.store().inbox(None)?;
+    for entry in all.entries {
+        let id = entry.id();
+        if (ids.is_empty() || ids.contains(id)) && is_for_us(id)? {
+            brought.entries.push(entry);
+        }
+    }
+    for (name, why) in all.skipped {
+        let name = name.to_string();
+        let Some((id, _)) = refnames::inbox_of(&name) else {
+            continue;
+        };
+        if (ids.is_empty() || ids.contains(&id)) && is_for_us(&id)? {
+            brought.left.push((name, why));
+        }
+    }
+    Ok(brought)
 }
 
 /// Carries out a request, or refuses it, and answers in the log; one that was answered before isn't again.
 pub fn answer(ws: &mut Workspace, request: &Request) -> Result<Option<Answer>> {
     let session = load(ws, &request.id)?;
+    if let Some(what) = why_left(request, &session.event.summary) {
+        let id = request.id.clone();
+        return Err(Error::Lacking { id, what });
+    }
     let found = found(ws, &session, &request.nonce)?;
     if found.as_ref().is_some_and(|event| event.kind == Kind::Answer) {
         return Ok(None);
@@ -275,7 +331,10 @@ fn carry_out(ws: &mut Workspace, request: &Request) -> Result<()> {
         Ask::Terminate => terminate(ws, &request.id, &stop)?,
         Ask::Suspend => suspend(ws, &request.id, &stop)?,
         Ask::Note => {
-            let text = request.note.clone().unwrap_or_default();
+            let Some(text) = request.note.clone().filter(|text| !text.is_empty()) else {
+                let (id, what) = (request.id.clone(), "the note has no text".to_owned());
+                return Err(Error::Lacking { id, what });
+            };
             record(ws, &request.id, Kind::Note, |event| {
                 event.note = Some(text.clone());
                 event.request = Some(request.nonce.clone());

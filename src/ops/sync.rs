@@ -24,6 +24,8 @@ pub struct Report {
     pub merged: Vec<SessionId>,
     /// Entries of inboxes that came to nothing, by name with the reason; they stay where they are.
     pub left: Vec<(String, String)>,
+    /// Requests to other clones that the remote didn't take, and why; they wait here.
+    pub unsent: Vec<(SessionId, String)>,
     pub sent: push::Report,
 }
 
@@ -33,7 +35,7 @@ pub struct Report {
 /// A remote that can't be talked to.
 pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Result<Report> {
     ws.prepare()?;
-    let (mut fetched, entries) = {
+    let (mut fetched, brought) = {
         let ws = &*ws;
         let remote = chosen(ws, remote)?;
         let (here, names) = Here::read_during(ws, &remote, || names(&remote, ids, What::Inbox));
@@ -52,8 +54,8 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             line.fate = Fate::Merged;
         }
     }
-    let (mut answered, mut left, mut done) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in entries {
+    let (mut answered, mut left, mut done) = (Vec::new(), brought.left, Vec::new());
+    for entry in brought.entries {
         let came = match &entry.inbox {
             Inbox::Request { request, .. } => {
                 requests::answer(ws, request).map(|answer| answered.extend(answer))
@@ -80,13 +82,14 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             .collect::<std::result::Result<_, _>>()?,
     };
     let sent = send(ws, &remote, sessions, false)?;
-    requests::send_waiting(ws, &remote)?;
+    let unsent = requests::send_waiting(ws, &remote, ids)?;
     clear(ws, &remote, &done)?;
     Ok(Report {
         fetched,
         answered,
         merged,
         left,
+        unsent,
         sent,
     })
 }

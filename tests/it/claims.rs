@@ -1,5 +1,7 @@
 //! Who owns a session: claims, of which one wins, and what becomes of an owner that is none any more.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::on_every_format;
 use crate::sandbox::{Format, Team, processes, until};
 
@@ -183,6 +185,89 @@ on_every_format! {
         assert!(!team[0].events("asked").contains(&"merge".to_owned()));
         let left = team.at_home("for-each-ref --format=%(refname) refs/session-inbox");
         assert_eq!(left.lines().count(), 2, "{left}");
+    }
+
+    fn what_nobody_can_answer_is_named_and_is_not_carried_out(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        known_to_all(&team, "asked", "true");
+        // What b asks stays at b, and comes to a as others would have made it.
+        team.at_home("config transfer.hideRefs refs/session-inbox");
+        b.session("terminate asked").ok().says("asked at the next sync");
+        team.at_home("config --unset transfer.hideRefs");
+        let name = b.git("for-each-ref --format=%(refname) refs/session-inbox");
+        let message = b.git(&format!("log -1 --format=%B {name}"));
+        let nonce = name.rsplit('/').next().unwrap();
+        let put = |word: &str, from: &str, to: &str| {
+            let made = message.replace(from, to).replace(nonce, &format!("{nonce}{word}"));
+            assert_ne!(made, message);
+            let tree = format!("commit-tree {name}^{{tree}} -p {name}^ -m {}", shell_words::quote(&made));
+            let commit = b.git(&tree);
+            b.git(&format!("push -q origin {commit}:refs/session-inbox/asked/{nonce}{word}"));
+        };
+        put("f", "Session-Format: 1", "Session-Format: 7");
+        put("e", "Session-Epoch: 1", "Session-Epoch: 99");
+        put("u", "Session-Request: terminate", "Session-Request: explode");
+        b.git(&format!("update-ref -d {name}"));
+        let said = ["it is of format 7", "it is about epoch 99", "explode"];
+        for _ in 0..2 {
+            let run = a.session("sync");
+            run.ok();
+            for text in said {
+                run.says(text);
+            }
+            assert_eq!(run.stderr.matches("left alone").count(), 3, "{run}");
+        }
+        assert_eq!(a.state("asked"), "pending");
+        assert!(!a.events("asked").contains(&"answer".to_owned()));
+        let verified = a.session("verify");
+        verified.exits(1).prints("leaves");
+        for text in said {
+            verified.prints(text);
+        }
+    }
+
+    fn a_superseded_log_that_is_not_merged_is_no_promise(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        known_to_all(&team, "asked", "true");
+        let other = Team::new(sandbox.format, 1);
+        known_to_all(&other, "asked", "false");
+        let strange = other[0].tip("asked");
+        let home = other.home();
+        team.at_home(&format!(
+            "fetch -q '{}' refs/sessions/asked:refs/session-inbox/asked/{strange}",
+            home.display()
+        ));
+        a.session("sync").ok().says("left alone");
+        let run = a.session("verify");
+        run.exits(1).prints("leaves it alone");
+        assert!(!run.stdout().contains("wait to be merged"), "{run}");
+    }
+
+    fn a_request_that_is_not_taken_is_told_by_each_sync_and_harms_no_terminal(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let b = &team[1];
+        known_to_all(&team, "asked", "true");
+        let hook = team.home().join("hooks/update");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        let script = "#!/bin/sh\ncase $1 in refs/session-inbox/*) printf '\\033[31mno\\342\\200\\256x\\302\\233y\\n' >&2; exit 1;; esac\n";
+        std::fs::write(&hook, script).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let asked = b.session("note asked -m hello");
+        asked.ok().says("asked at the next sync");
+        let waiting = b.session("sync");
+        waiting.exits(1).says("asked: request not sent (");
+        let json = b.session("sync --json");
+        assert_eq!(json.exits(1).json()["unsent"][0]["id"], "asked");
+        for run in [&asked, &waiting, &json] {
+            let all = format!("{}{}", run.stdout(), run.stderr);
+            assert!(!all.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{all:?}");
+        }
+        std::fs::remove_file(&hook).unwrap();
+        b.session("sync").ok();
+        team[0].session("sync").ok();
+        assert!(team[0].story("asked", "Note").contains(&"hello".to_owned()));
     }
 
     fn what_could_not_be_asked_in_time_is_answered_by_who_asked_and_owns_it_now(sandbox: &Sandbox) {

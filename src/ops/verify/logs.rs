@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Finding, Here, Report};
 use crate::ops::own_name::said;
+use crate::ops::requests::why_left;
 use crate::ops::workspace::Workspace;
 use crate::session::log::Illegal;
 use crate::session::merge::Relation;
@@ -94,9 +95,14 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
     if !ws.owns(&session.event.summary) {
         return Ok(Vec::new());
     }
-    let entries = ws.store().inbox(Some(id))?.entries;
-    if entries.is_empty() {
-        return Ok(Vec::new());
+    let inbox = ws.store().inbox(Some(id))?;
+    let mut findings = Vec::new();
+    for (name, why) in inbox.skipped {
+        let message = format!("'{name}' can't be answered, and 'git session sync' leaves it alone: {why}");
+        findings.push(Finding::of(id, "unanswerable", message));
+    }
+    if inbox.entries.is_empty() {
+        return Ok(findings);
     }
     let (mut events, mut answered) = (HashSet::new(), HashSet::new());
     ws.store().every_event(session, |commit, event| {
@@ -104,9 +110,19 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
         // A step that was asked for names the request too; the answer comes after it.
         answered.extend(event.request.clone().filter(|_| event.kind == Kind::Answer));
     })?;
-    let mut findings = Vec::new();
-    for entry in entries {
+    for entry in inbox.entries {
         match entry.inbox {
+            Inbox::Request { request, .. }
+                if let Some(why) = why_left(&request, &session.event.summary)
+                    && !answered.contains(&request.nonce) =>
+            {
+                let message = format!(
+                    "'{}' asked to {}, which 'git session sync' leaves alone: {why}",
+                    request.host,
+                    request.ask.phrase()
+                );
+                findings.push(Finding::of(id, "unanswerable", message));
+            }
             Inbox::Request { request, .. } if !answered.contains(&request.nonce) => {
                 let message = format!(
                     "'{}' asked to {}, which was not answered ('git session sync' does)",
@@ -115,17 +131,31 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
                 );
                 findings.push(Finding::of(id, "unanswered", message));
             }
-            Inbox::Superseded(other) if !events.contains(&other.tip) => {
+            Inbox::Superseded(other) if events.contains(&other.tip) => {}
+            Inbox::Superseded(other) if let Err(error) = mergeable(ws, session, &other) => {
+                let message = format!(
+                    "'{}' can't be merged, and 'git session sync' leaves it alone: {error}",
+                    entry.name
+                );
+                findings.push(Finding::of(id, "unanswerable", message));
+            }
+            Inbox::Superseded(other) => {
                 let message = format!(
                     "events up to {} of '{}' wait to be merged ('git session sync' does)",
                     other.event.seq, other.event.summary.host
                 );
                 findings.push(Finding::of(id, "unmerged", message));
             }
-            Inbox::Request { .. } | Inbox::Superseded(_) => {}
+            Inbox::Request { .. } => {}
         }
     }
     Ok(findings)
+}
+
+/// Whether the owner's sync would merge a superseded log.
+fn mergeable(ws: &Workspace, ours: &Session, other: &Session) -> store::Result<()> {
+    ws.store().check_same_root(ours, other)?;
+    ws.store().check(other, Some(ours))
 }
 
 /// Replays logs that were seen elsewhere and are not followed here.
