@@ -10,7 +10,12 @@ use std::process::{Command, Output, Stdio};
 use super::{Error, Result};
 
 /// The oldest git that has what we use (`git rev-list --stdin-packs`, `worktree add --lock --reason`).
-const MINIMUM: (u32, u32) = (2, 34);
+pub const MINIMUM: Version = (2, 34);
+/// The oldest that knows references in a reftable.
+pub const MINIMUM_FOR_REFTABLE: Version = (2, 45);
+
+/// The first two numbers of a version.
+pub type Version = (u32, u32);
 
 /// Variables that git sets for its children and that tie them to one repository; see
 /// `git rev-parse --local-env-vars`. Configuration given by `git -c` is left: it is the user's.
@@ -41,20 +46,18 @@ pub struct Git {
 }
 
 impl Git {
-    /// Finds git on the PATH and checks its version.
+    /// Finds git on the PATH, which has to be of a version at least.
     ///
     /// A version that was good once is [remembered](Git::remember) in `memo` under the executable's identity, so
     /// that a child process is saved.
     ///
     /// # Errors
     /// [`Error::NoGit`] names the minimum and what was found.
-    pub fn find(memo: &Path) -> Result<Git> {
+    pub fn find(memo: &Path, minimum: Version) -> Result<Git> {
+        let unfit = |found: String| Error::NoGit { minimum, found };
         let program = which::which("git").map_err(|_| {
             let path = std::env::var_os("PATH").unwrap_or_default();
-            Error::NoGit(format!(
-                "and there is no git in PATH ({})",
-                path.to_string_lossy()
-            ))
+            unfit(format!("there is no git in PATH ({})", path.to_string_lossy()))
         })?;
         let identity = identity(&program);
         if std::fs::read(memo).is_ok_and(|known| known == identity) {
@@ -63,7 +66,7 @@ impl Git {
         let output = Command::new(&program)
             .arg("version")
             .output()
-            .map_err(|e| Error::NoGit(format!("and {} can't be run: {e}", program.display())))?;
+            .map_err(|e| unfit(format!("{} can't be run: {e}", program.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text
             .trim()
@@ -71,8 +74,8 @@ impl Git {
             .unwrap_or(text.trim())
             .to_owned();
         match parse_version(&version) {
-            Some(found) if found >= MINIMUM => {}
-            _ => return Err(Error::NoGit(format!("and {} is '{version}'", program.display()))),
+            Some(found) if found >= minimum => {}
+            _ => return Err(unfit(format!("{} is '{version}'", program.display()))),
         }
         Ok(Git { program })
     }
@@ -123,7 +126,7 @@ fn identity(program: &Path) -> Vec<u8> {
     known
 }
 
-fn parse_version(version: &str) -> Option<(u32, u32)> {
+fn parse_version(version: &str) -> Option<Version> {
     let mut parts = version.split(['.', ' ', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

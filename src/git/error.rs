@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::command::{MINIMUM, Version};
 use super::remote::RemoteFault;
 
 /// The result of anything in this room.
@@ -15,8 +16,8 @@ pub enum Error {
     #[error("detected dubious ownership in repository at '{}'", .0.display())]
     DubiousOwnership(PathBuf),
     /// No git executable, or one that is too old or doesn't answer.
-    #[error("git 2.34 or later is needed, {0}")]
-    NoGit(String),
+    #[error("git {}.{} or later is needed{}, and {found}", minimum.0, minimum.1, why(minimum))]
+    NoGit { minimum: Version, found: String },
     /// A git child ended with something else than success.
     #[error("git {verb}: {message}")]
     Command {
@@ -103,6 +104,14 @@ fn beside(remote: &str, url: &str) -> String {
         String::new()
     } else {
         format!(" ({url})")
+    }
+}
+
+/// What a newer git than usual is needed for.
+fn why(minimum: &Version) -> &'static str {
+    match *minimum == MINIMUM {
+        true => "",
+        false => " for references in a reftable",
     }
 }
 

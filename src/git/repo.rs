@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::bstr::{BStr, BString};
 
-use super::command::{Cmd, Git};
+use super::command::{Cmd, Git, MINIMUM, MINIMUM_FOR_REFTABLE};
 use super::refs::Refs;
 use super::{Error, Result};
 
@@ -192,7 +192,11 @@ impl Repo {
         if let Some(git) = self.git.get() {
             return Ok(git);
         }
-        let git = Git::find(&self.local_dir().join("cache").join("git"))?;
+        let minimum = match self.ref_format {
+            RefFormat::Files => MINIMUM,
+            RefFormat::Reftable => MINIMUM_FOR_REFTABLE,
+        };
+        let git = Git::find(&self.local_dir().join("cache").join("git"), minimum)?;
         Ok(self.git.get_or_init(|| git))
     }
 

@@ -107,6 +107,17 @@ impl Clone {
         Ok((clone.inode == inode(local)? && clone.machine == machine()).then_some(clone))
     }
 
+    /// Refuses a directory that may not be looked into, where it can't be told whose clone it is.
+    pub fn check_readable(local: &Path) -> Result<()> {
+        let path = local.join("clone");
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(Error::io(format!("'{}'", path.display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a new identity. Of several that try at once, all end with the same.
     pub fn establish(local: &Path) -> Result<Clone> {
         let lock = crate::worker::Lease::acquire_blocking(&local.join("lock"))?;

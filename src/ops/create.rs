@@ -10,7 +10,7 @@ use super::error::{Error, Result};
 use super::trust::{self, Trust};
 use super::workers;
 use super::workspace::{Workspace, host, random};
-use crate::git::worktree;
+use crate::git::{self, worktree};
 use crate::session::{Arg, Event, Limits, RecordOutput, SessionId, Spec, State, Summary};
 use crate::store::{Append, Session, names};
 
@@ -166,7 +166,10 @@ fn base_and_branch(ws: &Workspace, new: &New) -> Result<(ObjectId, Option<String
     let base = match (&new.base, &new.branch) {
         (Some(base), _) => ws.repo.resolve_commit(base)?,
         (None, Branch::Named(name)) if existing => ws.repo.resolve_commit(&names::full_branch(name))?,
-        (None, _) => ws.repo.resolve_commit("HEAD").map_err(|_| Error::Unborn)?,
+        (None, _) => ws.repo.resolve_commit("HEAD").map_err(|error| match error {
+            git::Error::NoSuchCommit(_) => Error::Unborn,
+            error => error.into(),
+        })?,
     };
     let name = match &new.branch {
         Branch::Named(name) => Some(name.clone()),

@@ -156,7 +156,7 @@ impl Error {
             Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
                 git::Error::NotARepository(_) => "not-a-repository",
                 git::Error::DubiousOwnership(_) => "dubious-ownership",
-                git::Error::NoGit(_) => "no-git",
+                git::Error::NoGit { .. } => "no-git",
                 git::Error::NoSuchCommit(_) => "no-such-commit",
                 git::Error::Locked { .. } => "locked",
                 git::Error::NoSuchRemote(_) => "no-such-remote",

@@ -18,7 +18,7 @@ pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
     let not_found = || Error::NotFound(selector.to_owned());
     match selector {
         "@" => return current(ws, cwd)?.ok_or_else(not_found),
-        "-" => return newest(ws)?.ok_or_else(not_found),
+        "-" => return ws.store().newest()?.ok_or_else(not_found),
         _ => {}
     }
     let id = selector.parse::<SessionId>().ok();
@@ -52,13 +52,6 @@ pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
 /// The session whose worktree `cwd` is in.
 pub fn current(ws: &Workspace, cwd: &Path) -> Result<Option<Session>> {
     by_path(ws, ws.repo.workdir().unwrap_or(cwd))
-}
-
-fn newest(ws: &Workspace) -> Result<Option<Session>> {
-    let sessions = ws.store().list()?.sessions;
-    Ok(sessions
-        .into_iter()
-        .max_by_key(|session| (session.event.at, session.event.summary.created, session.event.seq)))
 }
 
 fn by_branch(ws: &Workspace, selector: &str) -> Result<Option<Session>> {

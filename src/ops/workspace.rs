@@ -111,6 +111,9 @@ impl Workspace {
         if self.owns(summary) {
             return Ok(());
         }
+        if self.clone.is_none() {
+            Clone::check_readable(&self.repo.local_dir())?;
+        }
         Err(Error::OwnedElsewhere {
             id: summary.id.clone(),
             host: summary.host.clone(),

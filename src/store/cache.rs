@@ -70,6 +70,11 @@ impl Cache {
         Cache { content, commits }
     }
 
+    /// Where a commit stands in the order in which they were written here.
+    pub fn place(&self, id: &ObjectId) -> Option<usize> {
+        Some(self.commits.get(id)?.0.start)
+    }
+
     /// Gives a commit's content, if it is here whole.
     pub fn get(&self, id: &ObjectId) -> Option<&[u8]> {
         let (range, crc) = self.commits.get(id)?;
@@ -121,7 +126,7 @@ fn tidy(repo: &Repo, path: &Path, length: u64, tips: impl FnOnce() -> Vec<Object
     let cache = Cache::read(repo);
     // What stands on a remote, too, is often the same.
     let mut tips = tips();
-    tips.sort_unstable();
+    tips.sort_unstable_by_key(|id| (cache.place(id), *id));
     tips.dedup();
     let records: Vec<u8> = tips
         .into_iter()

@@ -138,6 +138,19 @@ impl<'r> Store<'r> {
         self.list_under(names::SESSIONS)
     }
 
+    /// The session whose newest event is the latest; of several in one second, the one that was written last here.
+    pub fn newest(&self) -> Result<Option<Session>> {
+        let mut sessions = self.list()?.sessions;
+        let latest = sessions.iter().map(|session| session.event.at).max();
+        sessions.retain(|session| Some(session.event.at) == latest);
+        if sessions.len() < 2 {
+            return Ok(sessions.pop());
+        }
+        let cache = Cache::read(self.repo);
+        let order = |session: &Session| (cache.place(&session.tip), session.event.summary.created);
+        Ok(sessions.into_iter().max_by_key(order))
+    }
+
     fn list_under(&self, prefix: &str) -> Result<Listing> {
         let refs = self.repo.refs();
         let read = || Cache::read(self.repo);

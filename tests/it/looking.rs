@@ -20,6 +20,18 @@ fn busy(sandbox: &crate::sandbox::Sandbox, id: &str) -> crate::sandbox::Held {
 }
 
 on_every_format! {
+    fn the_last_one_is_the_one_that_was_written_last(sandbox: &Sandbox) {
+        // All in a second or two: the times that events have tell no order.
+        for round in 0..4 {
+            let (first, second) = (format!("y{round}"), format!("a{round}"));
+            sandbox.session(&format!("new --id {first} -- true")).ok();
+            sandbox.session(&format!("terminate -q {first}")).ok();
+            sandbox.session("show -").prints(&format!("session {first}\n"));
+            sandbox.session(&format!("new --id {second} -- true")).ok();
+            sandbox.session("show -").prints(&format!("session {second}\n"));
+        }
+    }
+
     fn readers_leave_the_repository_byte_for_byte_as_it_was(sandbox: &Sandbox) {
         let held = busy(sandbox, "busy");
         sandbox.session("new --id pending -- true").ok();
