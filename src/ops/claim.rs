@@ -144,7 +144,10 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
         let report = follow(ws, remote, &names, &Here::read(ws, remote)?, false)?;
         for line in report.lines {
             match line.fate {
-                Fate::Refused(why) => return Err(refused(id, remote, why)),
+                Fate::Refused(why) => {
+                    let what = format!("its log on '{}' can't be followed: {why}", remote.name());
+                    return Err(Error::Lacking { id: id.clone(), what });
+                }
                 Fate::Fenced { host } => return Err(Error::ClaimLost { id: id.clone(), host }),
                 Fate::Diverged => {
                     let theirs = ws.store().at(id, theirs)?;

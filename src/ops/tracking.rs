@@ -207,7 +207,7 @@ pub fn bring_with(
     let mut brought = Vec::with_capacity(changed.len());
     for (id, oid) in changed {
         let came = match fetched.get(&names::log(id)) {
-            Some(Fetched::Rewound) => Brought::Rewound,
+            Some(Fetched::Rewound) => replaced(ws, remote, id, now.seen.get(id).copied(), *oid)?,
             Some(Fetched::Refused(why)) => Brought::SetAside(why.clone()),
             Some(Fetched::Done) | None => {
                 let tip = *now.seen.get(id).unwrap_or(oid);
@@ -217,6 +217,50 @@ pub fn bring_with(
         brought.push((id.clone(), came));
     }
     Ok(brought)
+}
+
+/// What it means that a log does not go on from where it was when it was last seen.
+///
+/// Nothing was rewound where nothing of ours had been: what another tool moves, or what was set aside, is seen anew.
+fn replaced(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    id: &SessionId,
+    seen: Option<ObjectId>,
+    there: ObjectId,
+) -> Result<Brought> {
+    let Some(seen) = seen else {
+        return Ok(Brought::Rewound);
+    };
+    let before = ws.store().at(id, seen).and_then(|before| {
+        ws.store().check(&before, None)?;
+        Ok(before)
+    });
+    match before {
+        Ok(before) => match ws.store().at(id, there) {
+            Ok(now) => Ok(match ws.store().check_same_root(&before, &now) {
+                Err(error @ store::Error::OtherRoot { .. }) => Brought::SetAside(error.to_string()),
+                _ => Brought::Rewound,
+            }),
+            Err(_) => Ok(Brought::Rewound),
+        },
+        Err(store::Error::NotOurs { .. } | store::Error::Illegal { .. } | store::Error::OtherRoot { .. }) => {
+            let name = names::tracking(remote.name(), id);
+            let durability = ws.store().durability();
+            let moved = ws
+                .repo
+                .refs()
+                .update(&name, Some(there), Expected::At(seen), durability)?;
+            Ok(match moved {
+                Outcome::Done => check(ws, id, there, Here::read(ws, remote)?.logs.get(id).copied()),
+                // Another fetch has seen something newer.
+                Outcome::Moved(_) => {
+                    Brought::SetAside("it was fetched by another command meanwhile".to_owned())
+                }
+            })
+        }
+        Err(_) => Ok(Brought::Rewound),
+    }
 }
 
 /// Reads a log that has come, and checks what ours doesn't have of it.

@@ -174,3 +174,57 @@ fn copied(sandbox: &Sandbox) -> PathBuf {
     assert!(status.unwrap().success());
     copy
 }
+
+on_every_format! {
+    fn what_was_never_ours_is_not_rewound_when_it_moves(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let commit = |text: &str| team.at_home(&format!("commit-tree main^{{tree}} -m {text}"));
+        for text in ["one", "two", "three"] {
+            let foreign = commit(text);
+            team.at_home(&format!("update-ref refs/sessions/other-tool {foreign}"));
+            for line in ["fetch", "sync"] {
+                let run = a.session(line);
+                run.ok();
+                assert!(!run.stderr.contains("rewound"), "{run}");
+            }
+        }
+        a.session("fetch").ok().says("1 ref there is no session of ours");
+    }
+
+    fn a_good_log_is_followed_where_a_bad_one_had_been(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id good -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let good = team.tip_at_home("good");
+        forge_at_home(&team, "good", "s/^Session-Seq: .*/Session-Seq: 77/");
+        b.session("fetch").exits(1).says("set aside");
+        team.at_home(&format!("update-ref refs/sessions/good {good}"));
+        b.session("fetch").ok();
+        a.session("note good -m on").ok();
+        a.session("push").ok();
+        b.session("fetch").ok().says("updated");
+        b.session("claim good").ok();
+        b.session("verify").ok();
+    }
+
+    fn another_session_of_the_same_name_is_called_that(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let b = &team[1];
+        team[0].new_session("--id same -- true");
+        team[0].session("push").ok();
+        b.session("fetch").ok();
+        let other = Team::new(sandbox.format, 1);
+        other[0].new_session("--id same -- false");
+        other[0].session("push").ok();
+        team.at_home(&format!("fetch -q '{}' +refs/sessions/same:refs/sessions/same", other.home().display()));
+        let run = b.session("fetch");
+        run.exits(1).says("same: set aside").says("are two");
+        assert!(!run.stderr.contains("rewound"), "{run}");
+        let claim = b.session("claim same");
+        claim.exits(1).says("can't be followed");
+        assert!(!claim.stderr.contains("does not take it"), "{claim}");
+    }
+}
