@@ -57,6 +57,9 @@ pub enum Error {
         /// What git and the remote said of it, in one line without credentials.
         said: String,
     },
+    /// What came from elsewhere can't be written here; what git said of that.
+    #[error("this repository can't be written: {0}")]
+    Unwritable(String),
     /// The file system said no.
     #[error("{what}: {source}")]
     Io {

@@ -326,6 +326,52 @@ fn a_repository_that_cannot_be_written_to_can_be_read() {
 }
 
 #[test]
+fn what_cannot_be_written_here_is_no_remotes_fault() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.git("init -q --bare home.git");
+    sandbox.git("remote add origin home.git");
+    sandbox.new_session("--id one -- true");
+    sandbox.session("push origin").ok();
+    sandbox.session("note one -m x").ok();
+    sandbox.session("push origin").ok();
+    let before = sandbox.git("rev-parse refs/sessions/one~1");
+    for name in ["refs/sessions/one", "refs/session-remotes/origin/one"] {
+        sandbox.git(&format!("update-ref {name} {before}"));
+    }
+    // What is fetched is not here any more.
+    sandbox.git("reflog expire --expire=now --all");
+    sandbox.git("gc -q --prune=now");
+    hand_over(&sandbox);
+    for part in ["objects", "refs"] {
+        let dirs: Vec<_> = traces::of(&sandbox.file(".git").join(part))
+            .into_keys()
+            .filter(|path| path.is_dir())
+            .chain([sandbox.file(".git").join(part)])
+            .collect();
+        for dir in &dirs {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        for line in ["fetch origin", "sync origin"] {
+            let run = as_nobody(&sandbox, line);
+            run.fails(128).says("this repository can't be written");
+            assert!(!run.stderr.contains("denies access"), "{run}");
+            assert!(!run.stderr.contains("set aside"), "{run}");
+        }
+        let run = as_nobody(&sandbox, "doctor");
+        run.exits(1).prints(&format!("/.git/{part}' can't be written"));
+        for dir in &dirs {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    as_nobody(&sandbox, "fetch origin").ok().says("updated");
+    if rustix::process::geteuid().is_root() {
+        for path in traces::of(&sandbox.repo()).keys() {
+            std::os::unix::fs::lchown(path, Some(0), Some(0)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn another_users_repository_is_refused_as_git_refuses_it() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can give a repository to somebody else");

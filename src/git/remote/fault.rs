@@ -1,6 +1,7 @@
 //! What kind of trouble there was with a remote, told from what git said of it.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::url::redact;
@@ -98,6 +99,39 @@ pub fn kind(said: &str) -> RemoteFault {
     }
 }
 
+/// What git could not do with files here, and what the system said to that.
+const WRITING: [&str; 6] = [
+    "unable to write",
+    "unable to create temporary file",
+    "insufficient permission for adding an object",
+    "unable to update local ref",
+    "failed to write",
+    "cannot create directory",
+];
+const BY_THE_SYSTEM: [&str; 6] = [
+    "permission denied",
+    "insufficient permission",
+    "read-only file system",
+    "no space left on device",
+    "quota exceeded",
+    "not a directory",
+];
+
+/// Whether a fetch failed since the repository here, whose directory is `common`, can't be written.
+pub fn is_ours(said: &str, common: &Path) -> bool {
+    let directory = format!("unable to create directory for {}/", common.display());
+    let common = format!("'{}/", common.display());
+    said.split("; ").any(|said| {
+        let lower = said.to_lowercase();
+        if lower.starts_with("remote: ") {
+            return false;
+        }
+        said.contains(&directory)
+            || BY_THE_SYSTEM.iter().any(|why| lower.contains(why))
+                && (WRITING.iter().any(|what| lower.contains(what)) || said.contains(&common))
+    })
+}
+
 /// What a child said on stderr, in one line: without progress, advice and credentials.
 pub fn line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
@@ -186,6 +220,26 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(kind(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_here_is_not_wrong_with_the_remote() {
+        let common = Path::new("/home/me/a/.git");
+        for ours in [
+            "cannot lock ref 'refs/x': Unable to create '/home/me/a/.git/refs/x.lock': Permission denied",
+            "unable to write loose object file: No space left on device; unpack-objects failed",
+            "insufficient permission for adding an object to repository database .git/objects",
+        ] {
+            assert!(is_ours(ours, common), "{ours}");
+        }
+        for theirs in [
+            "git@host: Permission denied (publickey).; Could not read from remote repository.",
+            "remote: unable to write: No space left on device",
+            "cannot lock ref 'refs/x': Unable to create '/home/me/a/.git/refs/x.lock': File exists.",
+            "cannot open '/srv/home.git/HEAD': Permission denied",
+        ] {
+            assert!(!is_ours(theirs, common), "{theirs}");
         }
     }
 

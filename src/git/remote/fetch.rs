@@ -8,7 +8,7 @@ use gix::ObjectId;
 use super::{Remote, RemoteFault, fault};
 use crate::git::command::Cmd;
 use crate::git::refs::{Change, Expected, Outcome, Target};
-use crate::git::{Durability, Result, objects};
+use crate::git::{Durability, Error, Result, objects};
 
 /// How many references git itself is made to update at most: it compares each with each.
 const FEW: usize = 64;
@@ -136,7 +136,10 @@ impl Remote<'_> {
         let output = self.run(self.fetching(names.iter().map(String::as_str))?)?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(self.broken(&output)),
+            false => {
+                self.failed(&output)?;
+                Err(self.broken(&output))
+            }
         }
     }
 
@@ -228,6 +231,8 @@ impl Remote<'_> {
                 }
                 // Another fetch got in first; git sorts it out.
                 Ok(Outcome::Moved(_)) => {}
+                // What is wrong with this repository is wrong with none of theirs.
+                Err(error @ Error::Io { .. }) => return Err(error),
                 Err(error) => {
                     settled.insert(&job.wanted.from, Fetched::Refused(error.to_string()));
                 }
@@ -240,6 +245,9 @@ impl Remote<'_> {
     /// What git said; an error where that is about the remote as a whole.
     fn failed(&self, output: &Output) -> Result<String> {
         let said = fault::line(&output.stderr);
+        if !output.status.success() && fault::is_ours(&said, self.repo.common_dir()) {
+            return Err(Error::Unwritable(said));
+        }
         match fault::kind(&said) {
             kind @ (RemoteFault::Denied | RemoteFault::Hash) if !output.status.success() => {
                 Err(self.fault(kind, said))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gix::bstr::ByteSlice;
+use rustix::fs::{Access, access};
 
 use super::Report;
 use crate::git::RefFormat;
@@ -28,6 +29,41 @@ pub fn look(ws: &Workspace, report: &mut Report) {
         "format",
         format!("references are kept as {format}, objects are named by {hash}"),
     );
+}
+
+/// Names directories of the repository that have to be written for anything to be recorded, and can't be.
+pub fn directories(ws: &Workspace, report: &mut Report) {
+    let common = ws.repo.common_dir();
+    let refs = match ws.repo.ref_format() {
+        RefFormat::Files => "refs",
+        RefFormat::Reftable => "reftable",
+    };
+    let local = ws.repo.local_dir();
+    let mut dirs = vec![common.to_owned(), common.join("objects"), common.join(refs)];
+    dirs.extend([
+        local.clone(),
+        local.join("run"),
+        local.join("cache"),
+        local.join("trash"),
+    ]);
+    for dir in dirs {
+        // What is not there yet is made when it is needed.
+        let Ok(meta) = std::fs::metadata(&dir) else {
+            continue;
+        };
+        let why = match meta.is_dir() {
+            true => access(&dir, Access::WRITE_OK | Access::EXEC_OK)
+                .err()
+                .map(|error| std::io::Error::from(error).to_string()),
+            false => Some("it is no directory".to_owned()),
+        };
+        if let Some(why) = why {
+            let message = format!("'{}' can't be written: {why}", dir.display());
+            report
+                .problem("directory", message)
+                .but("see whose it is, and whether its file system is mounted for writing");
+        }
+    }
 }
 
 /// Names locks that nobody seems to hold any more.

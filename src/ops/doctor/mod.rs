@@ -125,6 +125,7 @@ pub fn doctor(ws: &mut Workspace, what: &Doctor<'_>) -> Result<Report> {
     }
     let ws = &*ws;
     git::look(ws, &mut report);
+    git::directories(ws, &mut report);
     let listing = ws.store().list()?;
     clone::look(ws, &listing.sessions, &mut report)?;
     config::look(ws, &mut report)?;
