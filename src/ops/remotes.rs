@@ -62,7 +62,12 @@ pub fn home<'w>(ws: &'w Workspace, summary: &Summary) -> Result<Option<Remote<'w
         return open(ws, &name).map(Some);
     }
     for name in ws.repo.remotes() {
-        let remote = open(ws, &name.to_string())?;
+        // One that git itself takes for an option leads nowhere, and hides no other.
+        let name = name.to_string();
+        if ws.repo.remote(&name).is_err() {
+            continue;
+        }
+        let remote = open(ws, &name)?;
         if is_same_url(&remote.public_url(), url) {
             return Ok(Some(remote));
         }
@@ -79,6 +84,11 @@ pub fn is_home(ws: &Workspace, summary: &Summary, remote: &Remote<'_>) -> bool {
     let named = ws.repo.config("session.home");
     let named = named.and_then(|name| ws.repo.remote(&name).ok());
     named.is_some_and(|named| named.name() == remote.name()) || is_same_url(&remote.public_url(), url)
+}
+
+/// Whether what a remote is called is its URL or path, since it has no name: both are written in full.
+pub fn is_bare(name: &str) -> bool {
+    name.starts_with('/') || name.contains(':')
 }
 
 /// A slash or `.git` at the end makes no other repository.

@@ -228,3 +228,35 @@ on_every_format! {
         assert!(!claim.stderr.contains("does not take it"), "{claim}");
     }
 }
+
+on_one_format! {
+    fn a_renamed_remote_with_a_slash_is_noticed(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.git("remote rename origin team/x");
+        a.new_session("--id one -- true");
+        a.session("push team/x").ok();
+        a.git("remote rename team/x team/y");
+        a.session("doctor").exits(1).prints("as seen on 'team/x', a remote that is called 'team/y' now");
+        a.session("doctor --repair").ok();
+        let seen = a.git("for-each-ref --format=%(refname) refs/session-remotes");
+        assert_eq!(seen, "refs/session-remotes/team%2Fy/one");
+        // Which of two it is can't be told.
+        let url = a.git("config remote.team/y.url");
+        a.git(&format!("remote add first '{url}'"));
+        a.git(&format!("remote add second '{url}'"));
+        a.git("remote remove team/y");
+        let run = a.session("doctor");
+        run.prints("'team/y', which is no remote any more");
+    }
+
+    fn a_remote_that_no_command_can_name_hides_no_home(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.new_session("--id one -- true");
+        a.session("push").ok();
+        a.git("config remote.-x.url /nowhere");
+        a.session("claim one").ok();
+        a.session("doctor").ok();
+    }
+}

@@ -8,7 +8,7 @@ use gix::bstr::ByteSlice;
 use super::{Report, count, few};
 use crate::git::refs::{Expected, Outcome, Target};
 use crate::ops::error::{Error, Result};
-use crate::ops::remotes::{home, is_same_url};
+use crate::ops::remotes::{home, is_bare, is_same_url};
 use crate::ops::workspace::Workspace;
 use crate::session::{SessionId, State};
 use crate::store::{Session, names};
@@ -89,8 +89,7 @@ fn gone(ws: &Workspace) -> Result<BTreeMap<String, (Seen, Option<String>)>> {
         let (Some((remote, id)), Target::Object(tip)) = (tracked, reference.target) else {
             continue;
         };
-        // A remote without a name is called by its URL or path.
-        if !remote.contains(['/', ':']) && !configured.iter().any(|name| *name == remote) {
+        if !is_bare(&remote) && !configured.iter().any(|name| *name == remote) {
             found.entry(remote).or_default().0.push((id, tip));
         }
     }
@@ -115,13 +114,19 @@ fn new_name(ws: &Workspace, seen: &Seen) -> Result<Option<String>> {
     let Some((url, _)) = urls.into_iter().max_by_key(|(_, count)| *count) else {
         return Ok(None);
     };
-    for name in ws.repo.remotes() {
-        let name = name.to_string();
-        if is_same_url(&ws.repo.remote(&name)?.public_url(), &url) {
-            return Ok(Some(name));
-        }
+    let leads_there = |name: &String| {
+        let remote = ws.repo.remote(name);
+        remote.is_ok_and(|remote| is_same_url(&remote.public_url(), &url))
+    };
+    let names = ws.repo.remotes().into_iter().map(|name| name.to_string());
+    let mut candidates: Vec<String> = names.filter(leads_there).collect();
+    if candidates.len() > 1 {
+        // What was asked under its own name is not the one that had another.
+        let asked = ws.store().tracked_remotes()?;
+        candidates.retain(|name| !asked.contains(name));
     }
-    Ok(None)
+    let only = candidates.pop();
+    Ok(only.filter(|_| candidates.is_empty()))
 }
 
 /// Gives what was seen at renamed remotes the new name; of two that were seen the later one stays.

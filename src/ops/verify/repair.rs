@@ -6,6 +6,7 @@ use gix::bstr::ByteSlice;
 use super::Report;
 use crate::git::refs::{Expected, Outcome, Target};
 use crate::ops::error::Result;
+use crate::ops::remotes::is_bare;
 use crate::ops::workspace::Workspace;
 use crate::session::SessionId;
 use crate::store::names;
@@ -21,8 +22,7 @@ pub fn before(ws: &Workspace) -> Result<Vec<String>> {
         let Some((remote, id)) = reference.name.to_str().ok().and_then(names::tracked) else {
             continue;
         };
-        // A remote without a name is called by its URL or path.
-        let is_there = configured.iter().any(|name| *name == remote) || remote.contains(['/', ':']);
+        let is_there = configured.iter().any(|name| *name == remote) || is_bare(&remote);
         let Target::Object(tip) = reference.target else {
             continue;
         };
