@@ -11,6 +11,7 @@ use super::trust::{self, Trust};
 use super::workers;
 use super::workspace::{Workspace, host, random};
 use crate::git::{self, worktree};
+use crate::session::log::is_branch_name;
 use crate::session::{Arg, Event, Limits, RecordOutput, SessionId, Spec, State, Summary};
 use crate::store::{Append, Session, names};
 
@@ -180,14 +181,9 @@ fn base_and_branch(ws: &Workspace, new: &New) -> Result<(ObjectId, Option<String
 
 /// Checks a branch's short name as `git check-ref-format --branch` does.
 fn check_branch_name(name: &str) -> Result<()> {
-    let full = names::full_branch(name);
-    let legal = !name.starts_with('-')
-        && name != "HEAD"
-        && gix::validate::reference::name(full.as_str().into()).is_ok();
-    if legal {
-        Ok(())
-    } else {
-        Err(Error::BadBranch(name.to_owned()))
+    match is_branch_name(name) {
+        true => Ok(()),
+        false => Err(Error::BadBranch(name.to_owned())),
     }
 }
 

@@ -49,6 +49,12 @@ pub enum Illegal {
         owner: String,
         before: String,
     },
+    /// A branch that there can't be.
+    #[error("event {seq} names a branch that can't be one, '{branch}'")]
+    Branch { seq: u64, branch: String },
+    /// What is said once, at its creation, is another one.
+    #[error("event {seq} changes the session's {what}")]
+    Fixed { seq: u64, what: &'static str },
     #[error("event {seq} is of another session, '{id}'")]
     Id { seq: u64, id: SessionId },
     #[error("event {seq} says that the session was created at {created} rather than {before}")]
@@ -57,6 +63,12 @@ pub enum Illegal {
         created: Timestamp,
         before: Timestamp,
     },
+}
+
+/// Whether a branch can be called that: git takes it, and nothing takes it for an option or for what HEAD says.
+pub fn is_branch_name(name: &str) -> bool {
+    let full = format!("refs/heads/{name}");
+    !name.starts_with('-') && name != "HEAD" && gix::validate::reference::name(full.as_str().into()).is_ok()
 }
 
 fn said(state: Option<State>) -> &'static str {
@@ -81,6 +93,7 @@ pub fn begins(event: &Event) -> Result<(), Illegal> {
     if event.is_newer_format() {
         return Ok(());
     }
+    check_branch(event)?;
     let right =
         state::next(None, event.kind, Claim::Plain).map_err(|refused| Illegal::Step { seq, refused })?;
     let Event { kind, from, .. } = *event;
@@ -134,8 +147,36 @@ pub fn follows(before: &Event, event: &Event) -> Result<(), Illegal> {
     check_owner(before, event, is_known)
 }
 
+fn check_branch(event: &Event) -> Result<(), Illegal> {
+    match &event.summary.branch {
+        Some(branch) if !is_branch_name(branch) => Err(Illegal::Branch {
+            seq: event.seq,
+            branch: branch.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What is said at the creation stays; the home is told by a home event, or comes with a merge.
+fn check_fixed(before: &Event, event: &Event) -> Result<(), Illegal> {
+    let (old, new, seq) = (&before.summary, &event.summary, event.seq);
+    let changes_home = matches!(event.kind, Kind::Home | Kind::Merge);
+    let what = if new.branch != old.branch {
+        "branch"
+    } else if new.base != old.base {
+        "base"
+    } else if new.home != old.home && !changes_home {
+        "home"
+    } else {
+        return Ok(());
+    };
+    Err(Illegal::Fixed { seq, what })
+}
+
 fn check_step(before: &Event, event: &Event) -> Result<(), Illegal> {
     let Event { seq, kind, from, .. } = *event;
+    check_branch(event)?;
+    check_fixed(before, event)?;
     let (before, state) = (before.summary.state, event.summary.state);
     let claim = match event.summary.reason.as_deref() {
         Some(UNOBSERVED) => Claim::Forced,
@@ -339,6 +380,21 @@ mod tests {
                 "event 3 says that the session was created at {} rather than 1970-01-01T00:00:00Z",
                 Timestamp::MAX
             )
+        );
+        for bad in ["--upload-pack=x", "../../x", "HEAD", "a..b", "x.lock", ""] {
+            assert_eq!(
+                flaw(Kind::Create, |event| event.summary.branch = Some(bad.to_owned())),
+                format!("event 1 names a branch that can't be one, '{bad}'")
+            );
+        }
+        assert_eq!(
+            flaw(start, |event| event.summary.branch = Some("main".to_owned())),
+            "event 3 changes the session's branch"
+        );
+        assert_eq!(
+            flaw(start, |event| event.summary.home =
+                Some("https://evil".to_owned())),
+            "event 3 changes the session's home"
         );
         let begin = |change: fn(&mut Event)| flaw(Kind::Create, change);
         assert_eq!(

@@ -19,6 +19,9 @@ pub enum Flaw {
     /// A merge has nothing of its own, and this one has.
     #[error("event {seq} is not the merge that its parents come to")]
     Merge { seq: u64 },
+    /// What it runs is specified for another branch.
+    #[error("event {seq} names another branch than the specification")]
+    Spec { seq: u64 },
 }
 
 impl Store<'_> {
@@ -34,6 +37,17 @@ impl Store<'_> {
             id: session.id().clone(),
             why,
         };
+        let branch = &session.event.summary.branch;
+        if branch.is_some()
+            && known.is_none_or(|known| known.tree != session.tree)
+            && !session.event.is_newer_format()
+            && self
+                .spec(session)
+                .is_ok_and(|spec| spec.branch.is_some() && spec.branch != *branch)
+        {
+            let seq = session.event.seq;
+            return Err(illegal(Flaw::Spec { seq }));
+        }
         let mut root = None;
         let mut seen: HashSet<ObjectId> = known.iter().map(|known| known.tip).collect();
         let mut next: Vec<(ObjectId, Option<Box<Event>>)> = vec![(session.tip, None)];

@@ -260,3 +260,40 @@ on_one_format! {
         a.session("doctor").ok();
     }
 }
+
+on_one_format! {
+    fn what_is_fixed_at_the_creation_is_changed_by_nobody(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id fixed -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let good = team.tip_at_home("fixed");
+        let base = a.trailer("fixed", "Base");
+        for (change, what) in [
+            ("s/^Session-Branch: .*/Session-Branch: --upload-pack=x/".to_owned(), "branch that can't be one"),
+            ("s/^Session-Branch: .*/Session-Branch: main/".to_owned(), "changes the session's branch"),
+            (format!("s/^Session-Base: {base}/Session-Base: {good}/"), "changes the session's base"),
+            ("/^Session-Home: /d".to_owned(), "changes the session's home"),
+        ] {
+            forge_at_home(&team, "fixed", &format!("s/^Session-Event: .*/Session-Event: note/; {change}"));
+            b.session("fetch").exits(1).says("not legal").says(what);
+            assert_eq!(b.tip("fixed"), good);
+            team.at_home(&format!("update-ref refs/sessions/fixed {good}"));
+        }
+        b.session("fetch").ok();
+    }
+
+    fn a_branch_that_is_not_the_specifications_is_not_followed(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id fixed -- true");
+        a.session("push").ok();
+        let script = "git log -1 --format=%B $(git rev-list --max-parents=0 refs/sessions/fixed) >m; \
+             sed -i 's/^Session-Branch: .*/Session-Branch: main/' m; \
+             root=$(git commit-tree refs/sessions/fixed^{tree} -F m); rm m; git update-ref refs/sessions/fixed $root";
+        a.command("sh").args(["-ec", script]).within(&team.home()).run().ok();
+        b.session("fetch").exits(1).says("names another branch than the specification");
+        assert_eq!(b.git("for-each-ref refs/sessions"), "");
+    }
+}

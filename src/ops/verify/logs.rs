@@ -202,7 +202,7 @@ fn flaw(id: &SessionId, error: &store::Error) -> Finding {
 
 fn seq(why: &Flaw) -> Option<u64> {
     match why {
-        Flaw::Parents { seq, .. } | Flaw::Merge { seq } => Some(*seq),
+        Flaw::Parents { seq, .. } | Flaw::Merge { seq } | Flaw::Spec { seq } => Some(*seq),
         Flaw::Step(illegal) => match illegal {
             Illegal::Empty => None,
             Illegal::Step { seq, .. }
@@ -211,6 +211,8 @@ fn seq(why: &Flaw) -> Option<u64> {
             | Illegal::Sequence { seq, .. }
             | Illegal::Epoch { seq, .. }
             | Illegal::Owner { seq, .. }
+            | Illegal::Branch { seq, .. }
+            | Illegal::Fixed { seq, .. }
             | Illegal::Id { seq, .. }
             | Illegal::Created { seq, .. } => Some(*seq),
         },
