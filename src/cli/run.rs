@@ -1,5 +1,6 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use super::new::What;
 use super::out;
 use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
-use crate::ops::interrupt::{Interrupt, kill_at};
+use crate::ops::interrupt::Interrupt;
 use crate::ops::launch::start;
 use crate::ops::relay::Push;
 use crate::ops::stop::{Stop, suspend, terminate};
@@ -79,7 +80,7 @@ impl Args {
                 out::stream(bytes);
             }
         };
-        match follow(&run_dir, 0, sink, || signals.count() > 0)? {
+        match follow(&run_dir, 0, sink, || signals.have_come())? {
             Followed::Enough => interrupted(&mut ws, &id, interrupt, &signals),
             Followed::Over => ended(&ws, &id, self.quiet, self.json),
         }
@@ -136,7 +137,7 @@ fn interrupted(
     ws: &mut Workspace,
     id: &SessionId,
     interrupt: Interrupt,
-    signals: &Arc<Signals>,
+    signals: &Signals,
 ) -> Result<i32, Failure> {
     let code = 128 + signals.first();
     if interrupt == Interrupt::Detach {
@@ -147,10 +148,9 @@ fn interrupted(
         return Ok(code);
     }
     out::say(&format!("{id}: stopping; again to kill it at once"));
-    let again = Arc::clone(signals);
-    kill_at(ws, id, move || again.count() > 1)?;
     let stop = Stop {
         reason: Some("interrupted".to_owned()),
+        hurry: Some(Arc::clone(&signals.again)),
         ..Stop::default()
     };
     let stopped = match interrupt {
@@ -177,29 +177,40 @@ fn interrupted(
     }
 }
 
+/// How soon after the first signal another one is no second word of the user, but the same one again: git, which is
+/// asked to end with us, passes on to us what it gets, and so may whoever has started it.
+const ECHO: Duration = Duration::from_secs(1);
+
 /// The signals that have come.
 #[derive(Default)]
 struct Signals {
-    count: AtomicUsize,
     first: AtomicUsize,
+    /// Whether it was said twice.
+    again: Arc<AtomicBool>,
 }
 
 impl Signals {
     fn listen(self: &Arc<Self>) -> std::io::Result<()> {
+        let start = Instant::now();
+        let since = Arc::new(AtomicU64::new(0));
         for signal in [Signal::INT, Signal::TERM] {
-            let signals = Arc::clone(self);
+            let (signals, since) = (Arc::clone(self), Arc::clone(&since));
             let number = usize::try_from(signal.number()).unwrap_or_default();
             on_signal(signal, move || {
-                if signals.count.fetch_add(1, Ordering::SeqCst) == 0 {
+                let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                if signals.first.load(Ordering::SeqCst) == 0 {
+                    since.store(now, Ordering::SeqCst);
                     signals.first.store(number, Ordering::SeqCst);
+                } else if Duration::from_millis(now - since.load(Ordering::SeqCst).min(now)) >= ECHO {
+                    signals.again.store(true, Ordering::SeqCst);
                 }
             })?;
         }
         Ok(())
     }
 
-    fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
+    fn have_come(&self) -> bool {
+        self.first.load(Ordering::SeqCst) != 0
     }
 
     fn first(&self) -> i32 {

@@ -57,7 +57,7 @@ impl Stopping {
             reason: self.reason.clone(),
             grace: self.grace,
             how,
-            request: None,
+            ..Stop::default()
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `suspend`, `terminate` and `checkpoint`: from outside the supervisor, which only looks on.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use super::settle::{End, settle, still_alive};
 use super::workspace::Workspace;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
-use crate::worker::{freeze, thaw, wait_free};
+use crate::worker::{freeze, stop_hurried, thaw, wait_free};
 
 /// How a worker is brought to stand.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub struct Stop {
     pub how: How,
     /// The nonce of the request that is carried out by it; the event says so.
     pub request: Option<String>,
+    /// When somebody sets it, the grace is over at once.
+    pub hurry: Option<Arc<AtomicBool>>,
 }
 
 /// What becomes of the processes.
@@ -193,9 +197,10 @@ fn bring_down(
         request: stop.request.clone(),
         ..intent(run, asked, stop.reason.clone(), grace)
     })?;
-    let stopped = crate::worker::stop(
+    let stopped = stop_hurried(
         &run_dir.target(Some(run)),
         ladder(spec, stop.grace, stop.how == How::Kill),
+        stop.hurry.as_deref(),
     )?;
     if let Some(error) = still_alive(id, &stopped) {
         run_dir.clear_intent()?;

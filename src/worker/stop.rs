@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a round of KILL waits before it looks for what came meanwhile.
 const ROUND: Duration = Duration::from_millis(50);
+/// The pause between two looks at whether the grace is to be cut short.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How a job is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +51,32 @@ pub struct Stopped {
 /// still at work: that is its clean-up, and ends with the grace at the latest. Takes up to the grace and ten
 /// seconds. Errors only where the table of processes can't be read.
 pub fn stop(target: &Target, ladder: Ladder) -> Result<Stopped, PlatformError> {
+    stop_hurried(target, ladder, None)
+}
+
+/// The same, where the grace is over as soon as somebody sets `hurry`.
+///
+/// All have got the ladder's signal by then, so who looks on knows that they did not end by themselves.
+pub fn stop_hurried(
+    target: &Target,
+    ladder: Ladder,
+    hurry: Option<&AtomicBool>,
+) -> Result<Stopped, PlatformError> {
     let mut stopped = Stopped::default();
     if let Ladder::Ask { signal, grace } = ladder {
-        ask(target, signal, grace, &mut stopped)?;
+        ask(target, signal, grace, hurry, &mut stopped)?;
     }
     kill(target, &mut stopped)?;
     Ok(stopped)
 }
 
-fn ask(target: &Target, signal: Signal, grace: Duration, stopped: &mut Stopped) -> Result<(), PlatformError> {
+fn ask(
+    target: &Target,
+    signal: Signal,
+    grace: Duration,
+    hurry: Option<&AtomicBool>,
+    stopped: &mut Stopped,
+) -> Result<(), PlatformError> {
     let start = Instant::now();
     let mut asked: HashSet<ProcessId> = HashSet::new();
     loop {
@@ -86,13 +106,26 @@ fn ask(target: &Target, signal: Signal, grace: Duration, stopped: &mut Stopped) 
             handle.send(Signal::CONT)?;
         }
         let waited = start.elapsed();
-        if waited >= grace {
+        if waited >= grace || hurry.is_some_and(is_set) {
             return Ok(());
         }
         // An hour at a time keeps a grace of any length within what the clock can add.
         let left = (grace - waited).min(Duration::from_secs(3600));
-        wait_for_ends(&mut handles, Instant::now() + left)?;
+        let until = Instant::now() + left;
+        match hurry {
+            None => wait_for_ends(&mut handles, until)?,
+            Some(hurry) => {
+                let all = handles.len();
+                while handles.len() == all && Instant::now() < until && !is_set(hurry) {
+                    wait_for_ends(&mut handles, until.min(Instant::now() + LOOK))?;
+                }
+            }
+        }
     }
+}
+
+fn is_set(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::SeqCst)
 }
 
 fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {

@@ -1,10 +1,12 @@
 //! The steps of a session's life, and what they pass on.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::sandbox::processes;
+use crate::sandbox::{Running, Sandbox, processes, until};
 use crate::{on_every_format, on_one_format};
 
 on_every_format! {
@@ -246,6 +248,41 @@ on_one_format! {
         }
     }
 
+    fn a_signal_that_git_passes_on_is_no_second_one(sandbox: &Sandbox) {
+        for (choice, state) in [("stop", "terminated"), ("suspend", "suspended")] {
+            sandbox.config("session.interrupt", choice);
+            sandbox.fifo(choice);
+            let script = format!(
+                "trap 'echo bye; exit 0' TERM; echo up > \"$FIFOS/{choice}\"; while :; do sleep 0.05; done"
+            );
+            let running = through_git(sandbox, &format!("--id {choice} --grace 1h"), &script);
+            sandbox.hear(choice);
+            signal_all(running.pid(), Signal::INT);
+            running.end().exits(130);
+            sandbox.session(&format!("output {choice}")).ok().prints("bye");
+            assert_eq!(sandbox.state(choice), state);
+            assert_ne!(sandbox.trailer(choice, "Outcome"), "signal:9");
+        }
+    }
+
+    fn a_second_interrupt_kills_at_once_and_is_recorded_as_what_was_asked(sandbox: &Sandbox) {
+        for (choice, state, outcome) in [("stop", "terminated", "stopped"), ("suspend", "suspended", "")] {
+            sandbox.config("session.interrupt", choice);
+            sandbox.fifo(choice);
+            let script = format!("trap '' TERM; echo up > \"$FIFOS/{choice}\"; while :; do sleep 0.05; done");
+            let running = through_git(sandbox, &format!("--id {choice} --grace 1h"), &script);
+            sandbox.hear(choice);
+            signal_all(running.pid(), Signal::INT);
+            let pid = running.pid();
+            until("the session stands", || {
+                signal_all(pid, Signal::INT);
+                sandbox.state(choice) == state
+            });
+            running.end().exits(130);
+            assert_eq!(sandbox.trailer(choice, "Outcome"), outcome);
+        }
+    }
+
     fn an_interrupted_run_suspends_or_detaches_where_that_is_configured(sandbox: &Sandbox) {
         for (choice, state) in [("suspend", "suspended"), ("detach", "running")] {
             sandbox.config("session.interrupt", choice);
@@ -321,5 +358,29 @@ on_one_format! {
         let pid = sandbox.hear("up").parse().unwrap();
         sandbox.session(&format!("terminate --kill {id}")).ok();
         assert!(!processes::is_alive(pid));
+    }
+}
+
+/// Starts `git session run` as a shell does: git and what it starts are a process group.
+fn through_git(sandbox: &Sandbox, options: &str, script: &str) -> Running {
+    let dir = Path::new(env!("CARGO_BIN_EXE_git-session")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([dir.to_owned()].into_iter().chain(std::env::split_paths(&path)));
+    sandbox
+        .command("git")
+        .args(["session", "run"])
+        .args(options.split(' '))
+        .args(["--", "sh", "-c", script])
+        .env("PATH", path.unwrap())
+        .inner(|command| {
+            command.process_group(0);
+        })
+        .spawn()
+}
+
+/// What a terminal does when one presses Ctrl-C.
+fn signal_all(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group) {
+        let _ = rustix::process::kill_process_group(group, signal);
     }
 }
