@@ -1,5 +1,6 @@
 use super::common::{Selection, Telling, open_remotely};
 use super::error::Failure;
+use crate::ops::branch;
 use crate::ops::claim::{Claim, claim};
 
 /// Take sessions over from another clone
@@ -31,6 +32,8 @@ impl Args {
         };
         self.telling.each(&mut ws, sessions, |ws, session| {
             let claimed = claim(ws, session.id(), how)?;
+            // Its work came, and what lands it is the branch.
+            branch::follow(ws, &claimed)?;
             let unconfirmed = if claimed.event.claim.is_some() {
                 ", unconfirmed"
             } else {

@@ -9,7 +9,7 @@ use crate::ops::diff::difference;
 /// Show what a session's work changes since its base
 ///
 /// Uncommitted changes and untracked files are included: as they are in the worktree while the session runs, else as
-/// they were saved.
+/// they were saved. What another clone saved has to be here: 'git session fetch --work' brings it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -

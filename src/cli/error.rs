@@ -188,6 +188,10 @@ fn hint(error: &Error) -> Option<String> {
             format!("'git remote add' it, or let session.home name the remote that leads to '{url}'")
         }
         Error::NoWork { .. } => "let its owner push, or fetch the branch that it began from".to_owned(),
+        Error::WorkElsewhere { id, remote } => match remote {
+            Some(remote) => format!("'git session fetch --work {remote} {id}' brings it"),
+            None => "'git remote add' a remote that has it, then 'git session fetch --work'".to_owned(),
+        },
         Error::ClaimLost { id, .. } => {
             format!("'git session show {id}' shows it as it is now; claiming it again takes it from them")
         }

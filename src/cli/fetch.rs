@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::common::Exchange;
 use super::error::Failure;
 use super::out;
+use crate::ops::branch::{Followed, Left};
 use crate::ops::fetch::{Fate, Fetch, Report, fetch};
 use crate::render::escape;
 
@@ -11,13 +12,14 @@ use crate::render::escape;
 /// Logs that went on there are followed here. One that is not legal or was rewound is named and left alone, one that
 /// is gone there stays here, and what is no session is counted. Nothing that is fetched runs by itself. The remote's
 /// notes that say which session made a commit are added to those here (refs/notes/sessions), except for lines that are
-/// no such note. Work comes when it is needed, or with --work. A session of this clone that was taken over by another
+/// no such note. Work comes when it is needed, or with --work: then the branch that is named after a session of another
+/// clone is made here, or follows where it is only behind and nowhere checked out. A session of this clone that was taken over by another
 /// one is stopped, its work saved.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     exchange: Exchange,
-    /// Bring the work of all clones too
+    /// Bring the work of all clones too, and the sessions' branches
     #[arg(long)]
     work: bool,
     /// Only show what would come
@@ -69,6 +71,23 @@ pub fn tell(report: &Report, quiet: bool) {
         if !quiet || matters {
             out::say(&format!("{}: {}", line.id, escape(&says)));
         }
+    }
+    for (id, followed) in report.branches.iter().filter(|_| !quiet) {
+        let branch = crate::store::names::branch(id);
+        let says = match followed {
+            Followed::Made => format!("branch '{branch}' is here now"),
+            Followed::Moved => format!("branch '{branch}' follows"),
+            Followed::Left(Left::CheckedOut(path)) => {
+                format!(
+                    "branch '{branch}' stays behind: it is checked out at '{}'",
+                    path.display()
+                )
+            }
+            Followed::Left(Left::Apart) => {
+                format!("branch '{branch}' stays: it has commits here that the session lacks")
+            }
+        };
+        out::say(&escape(&format!("{id}: {says}")));
     }
     if let Some(why) = &report.notes.set_aside {
         out::say(&escape(&format!("notes: set aside: {why}")));
@@ -128,6 +147,18 @@ pub fn to_json(report: &Report) -> Value {
         "unchanged": report.unchanged,
         "skipped": report.skipped,
     });
+    if !report.branches.is_empty() {
+        let branches = report.branches.iter().map(|(id, followed)| {
+            let result = match followed {
+                Followed::Made => "made",
+                Followed::Moved => "moved",
+                Followed::Left(Left::CheckedOut(_)) => "checked-out",
+                Followed::Left(Left::Apart) => "apart",
+            };
+            json!({ "id": id.as_str(), "result": result })
+        });
+        json["branches"] = json!(branches.collect::<Vec<_>>());
+    }
     if report.notes.left_out > 0 {
         json["notesLeftOut"] = json!(report.notes.left_out);
     }

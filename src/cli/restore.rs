@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::common::{cwd, one, open, warn_unsaved};
+use super::common::{cwd, one, open_remotely, warn_unsaved};
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
@@ -13,6 +13,7 @@ use crate::render::fields::path_value;
 /// Put a session's saved work into a new directory
 ///
 /// The directory becomes a worktree with a detached HEAD; staged, unstaged and untracked changes are what they were.
+/// Work that another clone saved and that is not here yet is fetched.
 /// Prints where it is. 'git worktree remove' takes it away again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -33,7 +34,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = open()?;
+        let mut ws = open_remotely(self.json)?;
         let session = one(&ws, &self.session)?;
         let to = match self.to {
             Some(to) => Some(cwd()?.join(to)),

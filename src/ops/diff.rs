@@ -10,6 +10,7 @@ use super::changed::Changed;
 use super::checkout::standing;
 use super::error::{Error, Result};
 use super::forget::check_not_forgotten;
+use super::work;
 use super::workspace::Workspace;
 use crate::git::command::Cmd;
 use crate::git::snapshot;
@@ -32,6 +33,9 @@ pub enum Difference {
 /// Finds what is to be compared: the newest snapshot, or a running session's worktree.
 ///
 /// Nothing is written to the repository.
+///
+/// # Errors
+/// A session without a base, one whose work was forgotten or is not here, git that can't be run.
 pub fn difference(ws: &Workspace, session: &Session) -> Result<Difference> {
     let summary = &session.event.summary;
     let id = summary.id.clone();
@@ -75,6 +79,7 @@ pub fn difference(ws: &Workspace, session: &Session) -> Result<Difference> {
     if summary.work.is_none() {
         check_not_forgotten(ws, session)?;
     }
+    work::check_here(ws, summary)?;
     let to = match summary.work {
         Some(work) => snapshot::read(&ws.repo, work)?.snapshot,
         None if summary.state == State::Pending => from,

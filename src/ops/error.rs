@@ -97,6 +97,13 @@ pub enum Error {
         remote: String,
         what: String,
     },
+    /// What is asked for needs the session's work, which has not come yet.
+    #[error("the work of session '{id}' is not here")]
+    WorkElsewhere {
+        id: SessionId,
+        /// The remote that may have it, if there is one.
+        remote: Option<String>,
+    },
     /// Another clone was faster, or had been.
     #[error("session '{id}' was claimed by another clone, on '{host}'")]
     ClaimLost { id: SessionId, host: String },
@@ -197,6 +204,7 @@ impl Error {
             Error::Secret(_) => "secret",
             Error::NoHome { .. } => "no-home",
             Error::NoWork { .. } => "no-work",
+            Error::WorkElsewhere { .. } => "work-elsewhere",
             Error::ClaimLost { .. } => "claim-lost",
             Error::RunsElsewhere { .. } => "runs-elsewhere",
             Error::Refused { .. } => "refused",

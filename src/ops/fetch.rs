@@ -1,7 +1,10 @@
 //! `fetch`: what others recorded, seen here; logs that went on are followed.
 
+use std::collections::BTreeSet;
+
 use gix::ObjectId;
 
+use super::branch::{self, Followed};
 use super::error::Result;
 use super::fence;
 use super::own_name::contradiction;
@@ -42,6 +45,8 @@ pub struct Report {
     pub skipped: usize,
     /// What was not taken of the remote's notes.
     pub notes: provenance::Brought,
+    /// What became of the branches of sessions whose work came.
+    pub branches: Vec<(SessionId, Followed)>,
 }
 
 impl Report {
@@ -95,6 +100,13 @@ pub enum Fate {
     Refused(String),
 }
 
+impl Fate {
+    /// Whether what others did came with it.
+    fn is_new(&self) -> bool {
+        matches!(self, Fate::New | Fate::Updated | Fate::Fenced { .. })
+    }
+}
+
 /// Fetches what has changed on a remote and follows it.
 ///
 /// # Errors
@@ -114,9 +126,34 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
         note_asked(ws, remote.name())?;
     }
     if what.work && !what.dry_run {
-        super::work::bring_all(ws, &remote, &names.works)?;
+        let mut whose = super::work::bring_all(ws, &remote, &names.works)?;
+        whose.extend(what.ids.iter().cloned());
+        whose.extend(
+            report
+                .lines
+                .iter()
+                .filter(|line| line.fate.is_new())
+                .map(|line| line.id.clone()),
+        );
+        report.branches = branches(ws, whose)?;
     }
     Ok(report)
+}
+
+/// Lets the branches of other clones' sessions follow.
+fn branches(ws: &Workspace, ids: BTreeSet<SessionId>) -> Result<Vec<(SessionId, Followed)>> {
+    let mut found = Vec::new();
+    for id in ids {
+        let Ok(Some(session)) = ws.store().load(&id) else {
+            continue;
+        };
+        if !ws.owns(&session.event.summary)
+            && let Some(followed) = branch::follow(ws, &session)?
+        {
+            found.push((id, followed));
+        }
+    }
+    Ok(found)
 }
 
 /// Fetches those of the named logs that differ from ours, and moves ours to where they are.
@@ -134,6 +171,7 @@ pub fn follow(
         unchanged: 0,
         skipped: names.skipped.len(),
         notes: provenance::Brought::default(),
+        branches: Vec::new(),
     };
     let (mut ours, mut theirs) = (Walk::through(local), Walk::through(seen));
     let mut differs =

@@ -7,6 +7,7 @@
 pub mod approvals;
 pub mod aside;
 pub mod autopsy;
+pub mod branch;
 pub mod changed;
 pub mod checkout;
 pub mod claim;

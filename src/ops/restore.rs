@@ -7,6 +7,7 @@ use gix::ObjectId;
 use super::error::{Error, Result};
 use super::forget::check_not_forgotten;
 use super::trust::{self, Trust};
+use super::work;
 use super::workspace::Workspace;
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Hooks};
@@ -27,7 +28,7 @@ pub struct Restored {
 /// The directory becomes a worktree with a detached HEAD, so nothing that exists is touched.
 ///
 /// # Errors
-/// Sessions without work at that event, and directories that exist.
+/// Sessions without work at that event, work that is neither here nor to be fetched, and directories that exist.
 pub fn restore(
     ws: &mut Workspace,
     session: &Session,
@@ -47,9 +48,10 @@ pub fn restore(
         .iter()
         .rev()
         .find(|(_, event)| event.seq <= wanted && event.summary.work.is_some());
-    let Some((seq, work)) = found.and_then(|(_, event)| Some((event.seq, event.summary.work?))) else {
+    let Some((event, work)) = found.and_then(|(_, event)| Some((event, event.summary.work?))) else {
         return Err(lacking("no work was saved by then".to_owned()));
     };
+    let seq = event.seq;
     let path = to.unwrap_or_else(|| ws.worktree_root().join(format!("{id}@{seq}")));
     if path.symlink_metadata().is_ok() {
         return Err(Error::PathTaken(path));
@@ -57,6 +59,7 @@ pub fn restore(
     // git's filters are run on what the files hold.
     let source = trust::check_restore(ws, session, work, trust)?;
     ws.prepare()?;
+    work::need(ws, &event.summary)?;
     let saved = snapshot::read(&ws.repo, work)?;
     let head = saved
         .head

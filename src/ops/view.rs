@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::changed::Changed;
@@ -11,11 +12,12 @@ use super::forget::is_forgotten;
 use super::own_name::was_launched_here;
 use super::record::load;
 use super::select::{local_ids, worktree_of};
-use super::trust;
 use super::workspace::Workspace;
+use super::{trust, work};
+use crate::git::refs::Target;
 use crate::git::signature::Standing;
 use crate::session::{SessionId, Spec, State};
-use crate::store::Session;
+use crate::store::{Session, names};
 use crate::worker::{Probe, probe};
 
 /// A session and what is derived, never recorded.
@@ -39,6 +41,10 @@ pub struct View {
     pub origin: Option<Origin>,
     /// Whether its work was forgotten, as far as that was looked at.
     pub forgotten: bool,
+    /// The work that its log names is not here, as far as that was looked at.
+    pub work_elsewhere: bool,
+    /// Where its branch is here, where that is looked at and not where its head is.
+    pub astray: Option<Astray>,
     /// What it runs; absent where a list doesn't need it, or where it can't be read.
     pub spec: Option<Box<Spec>>,
 }
@@ -50,6 +56,14 @@ pub struct Origin {
     pub trusted: bool,
     /// The worst of its events' signatures, where they are required.
     pub signature: Option<Standing>,
+}
+
+/// Where a branch is that is not where its session's head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Astray {
+    /// There is no such branch here.
+    Absent,
+    At(ObjectId),
 }
 
 /// How much of a session is looked at.
@@ -86,8 +100,27 @@ pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
     if depth == Depth::Full {
         deepen(ws, &mut view)?;
         view.origin = origin(ws, &view.session);
+        view.work_elsewhere = !work::is_here(ws, &view.session.event.summary);
+        view.astray = astray(ws, &view.session)?;
     }
     Ok(view)
+}
+
+/// A running worker's branch goes ahead of what is recorded, and a pending session has none yet.
+fn astray(ws: &Workspace, session: &Session) -> Result<Option<Astray>> {
+    let summary = &session.event.summary;
+    let (Some(branch), Some(head)) = (&summary.branch, summary.head) else {
+        return Ok(None);
+    };
+    if matches!(summary.state, State::Pending | State::Running) {
+        return Ok(None);
+    }
+    Ok(match ws.repo.refs().get(&names::full_branch(branch))? {
+        Some(Target::Object(tip)) if tip == head => None,
+        Some(Target::Object(tip)) => Some(Astray::At(tip)),
+        Some(_) => None,
+        None => Some(Astray::Absent),
+    })
 }
 
 /// What can't be told, as of a log that is not here whole, is not trusted.
@@ -185,6 +218,8 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         changed: None,
         origin: None,
         forgotten: false,
+        work_elsewhere: false,
+        astray: None,
         spec: None,
     }
 }

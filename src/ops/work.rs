@@ -1,11 +1,12 @@
 //! A session's work on its way between clones: sent with its log, brought when it is needed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use gix::ObjectId;
 use gix::bstr::{BStr, BString};
 
 use super::error::{Error, Result};
+use super::remotes::{chosen, home};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::Target;
@@ -17,6 +18,44 @@ use crate::store::names;
 pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
     let wanted = summary.work.or(summary.head).or(summary.base);
     wanted.is_none_or(|oid| objects::exists(&ws.repo, oid))
+}
+
+/// Refuses what needs the work that the log names where that has not come yet.
+///
+/// # Errors
+/// [`Error::WorkElsewhere`] names the remote that may have it.
+pub fn check_here(ws: &Workspace, summary: &Summary) -> Result<()> {
+    match is_here(ws, summary) {
+        true => Ok(()),
+        false => Err(elsewhere(ws, summary)),
+    }
+}
+
+/// Fetches the work that the log names from wherever it may be had, if it is not here.
+///
+/// # Errors
+/// As [`check_here`] where no remote is to be asked, else as [`bring`].
+pub fn need(ws: &Workspace, summary: &Summary) -> Result<()> {
+    if is_here(ws, summary) {
+        return Ok(());
+    }
+    match source(ws, summary) {
+        Some(remote) => bring(ws, &remote, summary),
+        None => Err(elsewhere(ws, summary)),
+    }
+}
+
+fn elsewhere(ws: &Workspace, summary: &Summary) -> Error {
+    Error::WorkElsewhere {
+        id: summary.id.clone(),
+        remote: source(ws, summary).map(|remote| remote.name().to_owned()),
+    }
+}
+
+/// The session's home, or else the usual remote.
+fn source<'w>(ws: &'w Workspace, summary: &Summary) -> Option<Remote<'w>> {
+    let home = home(ws, summary).ok().flatten();
+    home.or_else(|| chosen(ws, None).ok())
 }
 
 /// Fetches the work that the log names, if it is not here.
@@ -61,11 +100,15 @@ pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<(
     })
 }
 
-/// Fetches clones' work references that are not here, each under its own name.
-pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, String, ObjectId)]) -> Result<()> {
+/// Fetches clones' work references that are not here, each under its own name; gives whose came.
+pub fn bring_all(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    there: &[(SessionId, String, ObjectId)],
+) -> Result<BTreeSet<SessionId>> {
     let own = ws.clone_id().unwrap_or_default();
     let prefix = match there {
-        [] => return Ok(()),
+        [] => return Ok(BTreeSet::new()),
         [(id, ..)] => names::works(id),
         _ => names::WORKS.to_owned(),
     };
@@ -77,6 +120,7 @@ pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, Strin
         .map(|reference| (reference.name, reference.target))
         .collect();
     let mut wanted = Vec::new();
+    let mut whose = BTreeSet::new();
     for (id, clone, oid) in there {
         let name = names::work(id, clone);
         let here = here.get(BStr::new(&name));
@@ -86,6 +130,7 @@ pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, Strin
             false => here != Some(&Target::Object(*oid)),
         };
         if is_wanted {
+            whose.insert(id.clone());
             wanted.push(Wanted {
                 from: name.clone(),
                 to: name,
@@ -93,12 +138,12 @@ pub fn bring_all(ws: &Workspace, remote: &Remote<'_>, there: &[(SessionId, Strin
         }
     }
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(whose);
     }
     for (name, fetched) in remote.fetch(&wanted)? {
         if let Fetched::Refused(why) = fetched {
             return Err(crate::git::Error::Malformed(format!("'{name}': {why}")).into());
         }
     }
-    Ok(())
+    Ok(whose)
 }

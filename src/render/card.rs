@@ -6,7 +6,7 @@ use super::paint::Paint;
 use super::time::{age, moment};
 use crate::ops::autopsy::Autopsy;
 use crate::ops::trust::Standing;
-use crate::ops::view::{Origin, View};
+use crate::ops::view::{Astray, Origin, View};
 use crate::session::State;
 use crate::session::text::escape;
 
@@ -49,7 +49,13 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         "command",
         view.spec.as_ref().map(|spec| escape(&spec.command_line())),
     );
-    line("branch", summary.branch.as_deref().map(escape));
+    let astray = match view.astray {
+        None => String::new(),
+        Some(Astray::Absent) => " (not here)".to_owned(),
+        Some(Astray::At(tip)) => format!(" (here at {}, not the session's head)", tip.to_hex_with_len(12)),
+    };
+    let branch = summary.branch.as_deref().map(escape);
+    line("branch", branch.map(|branch| branch + &astray));
     line(
         "base",
         summary.base.map(|oid| oid.to_hex_with_len(12).to_string()),
@@ -58,7 +64,10 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         "head",
         summary.head.map(|oid| oid.to_hex_with_len(12).to_string()),
     );
-    let work = summary.work.map(|oid| oid.to_hex_with_len(12).to_string());
+    let elsewhere = if view.work_elsewhere { " (not here)" } else { "" };
+    let work = summary
+        .work
+        .map(|oid| format!("{}{elsewhere}", oid.to_hex_with_len(12)));
     line(
         "work",
         work.or_else(|| view.forgotten.then(|| "forgotten".to_owned())),

@@ -11,6 +11,7 @@ mod git_repo;
 mod hostile;
 mod inbox;
 mod input;
+mod landing;
 mod lifecycle;
 mod logs;
 mod looking;
