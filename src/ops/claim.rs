@@ -130,7 +130,15 @@ fn at_home(ws: &Workspace, remote: &Remote<'_>, id: &SessionId, how: Claim) -> R
 
 /// Brings home's log and ours to the same event: theirs is followed, ours is sent where this clone is the owner.
 fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session> {
-    for _ in 0..TRIES {
+    for round in 0..TRIES {
+        if round > 1
+            && let Some((from, to)) = remote.ways()
+        {
+            let name = remote.name();
+            let what =
+                format!("'{name}' shows '{from}' and sends to '{to}': a claim needs a remote that is one");
+            return Err(Error::Lacking { id: id.clone(), what });
+        }
         let names = names(remote, std::slice::from_ref(id), What::Logs)?;
         let Some(theirs) = names.logs.get(id).copied() else {
             let ours = load(ws, id)?;

@@ -68,7 +68,7 @@ pub fn home<'w>(ws: &'w Workspace, summary: &Summary) -> Result<Option<Remote<'w
             continue;
         }
         let remote = open(ws, &name)?;
-        if is_same_url(&remote.public_url(), url) {
+        if remote.leads_to(url, is_same_url) {
             return Ok(Some(remote));
         }
     }
@@ -83,7 +83,7 @@ pub fn is_home(ws: &Workspace, summary: &Summary, remote: &Remote<'_>) -> bool {
     let Some(url) = &summary.home else { return false };
     let named = ws.repo.config("session.home");
     let named = named.and_then(|name| ws.repo.remote(&name).ok());
-    named.is_some_and(|named| named.name() == remote.name()) || is_same_url(&remote.public_url(), url)
+    named.is_some_and(|named| named.name() == remote.name()) || remote.leads_to(url, is_same_url)
 }
 
 /// Whether what a remote is called is its URL or path, since it has no name: both are written in full.

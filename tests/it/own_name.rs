@@ -297,3 +297,47 @@ on_one_format! {
         assert_eq!(b.git("for-each-ref refs/sessions"), "");
     }
 }
+
+on_one_format! {
+    fn a_remote_that_shows_another_repository_than_it_sends_to_is_called_that(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let other = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let second = other.home();
+        a.git(&format!("config remote.origin.pushurl '{}'", second.display()));
+        a.new_session("--id split -- true");
+        a.session("push").ok();
+        let run = a.session("claim split");
+        run.exits(1).says("a claim needs a remote that is one").says(second.to_str().unwrap());
+        assert!(!run.stderr.contains("another command"), "{run}");
+    }
+
+    fn of_several_urls_the_one_that_is_fetched_from_is_home(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let other = Team::new(sandbox.format, 1);
+        let (a, b) = (&team[0], &team[1]);
+        for url in [other.home(), team.home()] {
+            a.git(&format!("config --add remote.origin.pushurl '{}'", url.display()));
+        }
+        a.new_session("--id several -- true");
+        a.session("push").ok();
+        assert_eq!(a.trailer("several", "Home"), team.home().to_str().unwrap());
+        b.session("fetch").ok();
+        b.session("claim several").ok();
+        // Which one is away is told.
+        fs::rename(other.home(), other.home().with_extension("away")).unwrap();
+        a.session("fetch").ok();
+        a.new_session("--id more -- true");
+        a.session("push origin more").fails(128).says(other.home().to_str().unwrap());
+        fs::rename(other.home().with_extension("away"), other.home()).unwrap();
+    }
+
+    fn a_setting_that_means_nothing_keeps_doctor_from_nothing_else(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.new_session("--id one -- true");
+        a.session("push").ok();
+        a.git("config session.remoteTimeout bogus");
+        a.session("doctor").exits(1).prints("session.remoteTimeout: ").prints("ok ");
+    }
+}

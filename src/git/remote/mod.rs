@@ -154,10 +154,32 @@ impl Remote<'_> {
         &self.push_urls
     }
 
-    /// Where is pushed to first, without user, password, query and fragment: who reaches the same repository as
-    /// another user gets the same.
+    /// Where is pushed to, without user, password, query and fragment: who reaches the same repository as another user
+    /// gets the same. Of several that is the one that is fetched from too, or else the first.
     pub fn public_url(&self) -> String {
-        let url = self.push_urls.first().unwrap_or(&self.url);
+        match self.push_urls.first() {
+            Some(first) if !self.push_urls.contains(&self.url) => self.public(first),
+            _ => self.public(&self.url),
+        }
+    }
+
+    /// Whether a URL, as [`Remote::public_url`] gives it, is this remote's in the eyes of `is_same`: the first of those
+    /// that are pushed to counts too.
+    pub fn leads_to(&self, url: &str, is_same: impl Fn(&str, &str) -> bool) -> bool {
+        is_same(&self.public_url(), url)
+            || self
+                .push_urls
+                .first()
+                .is_some_and(|first| is_same(&self.public(first), url))
+    }
+
+    /// Where is fetched from and where is pushed to, if these have different names.
+    pub fn ways(&self) -> Option<(String, String)> {
+        let (from, to) = (self.public(&self.url), self.public_url());
+        (from != to).then_some((from, to))
+    }
+
+    fn public(&self, url: &str) -> String {
         url::public(url, &self.repo.main_dir())
     }
 
@@ -280,7 +302,21 @@ impl Remote<'_> {
     }
 
     fn fault(&self, why: RemoteFault, said: String) -> Error {
-        let url = url::public(&self.url, &self.repo.main_dir());
+        self.fault_of(self.public(&self.url), why, said)
+    }
+
+    /// The error for a push that did not succeed, with the URL that it is about.
+    fn broken_push(&self, output: &Output) -> Error {
+        let Error::Remote { why, said, .. } = self.broken(output) else {
+            return self.broken(output);
+        };
+        let urls: Vec<String> = self.push_urls.iter().map(|url| self.public(url)).collect();
+        let named = urls.iter().find(|url| said.contains(url.as_str()));
+        let url = named.or(urls.first()).cloned().unwrap_or_default();
+        self.fault_of(url, why, said)
+    }
+
+    fn fault_of(&self, url: String, why: RemoteFault, said: String) -> Error {
         Error::Remote {
             remote: if self.configured {
                 self.name.clone()

@@ -197,9 +197,9 @@ impl Remote<'_> {
             told.is_some_and(|(count, _)| *count >= self.push_urls.len())
         };
         if lost || !updates.iter().all(everywhere) {
-            let error = self.broken(&output);
+            let error = self.broken_push(&output);
             return Err(match error {
-                Error::Remote { said, .. } if lost => self.fault(RemoteFault::Unreachable, said),
+                Error::Remote { url, said, .. } if lost => self.fault_of(url, RemoteFault::Unreachable, said),
                 error => error,
             });
         }

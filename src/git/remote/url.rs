@@ -75,7 +75,7 @@ pub fn public(url: &str, base: &Path) -> String {
     if let Some((helper, address)) = url.split_once("::")
         && helper.bytes().all(|byte| byte.is_ascii_alphanumeric())
     {
-        return format!("{helper}::{}", redact(address));
+        return redact(&format!("{helper}::{address}"));
     }
     if let Some((scheme, rest)) = url.split_once("://") {
         if scheme.eq_ignore_ascii_case("file") {
@@ -85,7 +85,7 @@ pub fn public(url: &str, base: &Path) -> String {
         return format!("{scheme}://{}", without_user(rest).trim_end_matches('/'));
     }
     if is_scp_like(url) {
-        return without_user(url).trim_end_matches('/').to_owned();
+        return redact(without_user(url)).trim_end_matches('/').to_owned();
     }
     let path = base.join(url);
     let path = path.canonicalize().unwrap_or(path);
@@ -132,17 +132,40 @@ pub fn redact(text: &str) -> String {
         let end = after
             .find(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '<' | '>' | '`'))
             .unwrap_or(after.len());
+        // A sign that ends the URL in a sentence may well be part of its query.
+        let end = match after[..end].contains('?') {
+            true => after.find(char::is_whitespace).unwrap_or(after.len()),
+            false => end,
+        };
         let url = &after[..end];
         let query = url.find(['?', '#']).unwrap_or(url.len());
         out.push_str(without_user(&url[..query]));
         // What stands behind the URL in a sentence is no part of its query.
-        if query < url.len() && url.ends_with(':') {
-            out.push(':');
+        if query < url.len() {
+            let bare = url[query..].trim_end_matches(['\'', '"', '>', ':', ',', ';', '`']);
+            out.push_str(&url[query + bare.len()..]);
         }
         rest = &after[end..];
     }
     out.push_str(rest);
-    out
+    without_odd_users(&out)
+}
+
+/// The same for what is no URL and was meant to be one: `scheme:/user@host` and `helper::user@host`.
+fn without_odd_users(text: &str) -> String {
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let token = |token: &str| {
+        let found = ["::", ":/"].into_iter().find_map(|sign| token.split_once(sign));
+        match found {
+            Some((word, rest)) if is_word(word) && !rest.starts_with('/') => {
+                let begin = &token[..token.len() - rest.len()];
+                format!("{begin}{}", without_user(rest))
+            }
+            _ => token.to_owned(),
+        }
+    };
+    let ends = |c: char| c.is_whitespace() || matches!(c, '\'' | '"');
+    text.split_inclusive(ends).map(token).collect()
 }
 
 #[cfg(test)]
@@ -202,6 +225,13 @@ mod tests {
                 "two: https://h/x, ssh://h",
             ),
             ("https://h/x?s3cret: it is gone", "https://h/x: it is gone"),
+            (
+                "no remote 'http://h/t?tok=a\"s3cret' there",
+                "no remote 'http://h/t' there",
+            ),
+            ("no remote 'http:/u:s3cret@h/x'", "no remote 'http:/h/x'"),
+            ("'foo::u:s3cret@h/x': no", "'foo::h/x': no"),
+            ("git@host: no; host:a@b/c", "git@host: no; host:a@b/c"),
             ("nothing in a@b here ://", "nothing in a@b here ://"),
         ];
         for (text, expected) in cases {

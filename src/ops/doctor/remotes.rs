@@ -43,7 +43,8 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
             Some(known) => *known,
             None => {
                 let known = match home(ws, summary) {
-                    Ok(_) => true,
+                    // A setting that means nothing is told as that.
+                    Ok(_) | Err(Error::Option { .. }) => true,
                     Err(Error::NoHome { .. } | Error::Git(_)) => false,
                     Err(error) => return Err(error),
                 };
@@ -116,7 +117,7 @@ fn new_name(ws: &Workspace, seen: &Seen) -> Result<Option<String>> {
     };
     let leads_there = |name: &String| {
         let remote = ws.repo.remote(name);
-        remote.is_ok_and(|remote| is_same_url(&remote.public_url(), &url))
+        remote.is_ok_and(|remote| remote.leads_to(&url, is_same_url))
     };
     let names = ws.repo.remotes().into_iter().map(|name| name.to_string());
     let mut candidates: Vec<String> = names.filter(leads_there).collect();
