@@ -86,7 +86,12 @@ fn line(finding: &Finding, dry_run: bool) -> String {
 }
 
 fn to_json(finding: &Finding) -> serde_json::Value {
-    let mut value = json!({ "id": finding.id.as_str(), "kept": finding.kept, "ignored": finding.ignored });
+    let mut value = json!({ "id": finding.id.as_str() });
+    for (name, what) in [("kept", &finding.kept), ("ignored", &finding.ignored)] {
+        if let Some(what) = what {
+            value[name] = json!(what);
+        }
+    }
     match &finding.what {
         What::Worktree(path) => value["worktree"] = path_value(path.as_os_str()),
         What::Branch(name) => value["branch"] = json!(name),

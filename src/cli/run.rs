@@ -11,7 +11,7 @@ use super::out;
 use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
 use crate::ops::interrupt::Interrupt;
-use crate::ops::launch::start;
+use crate::ops::launch::{check_variables, start};
 use crate::ops::relay::Push;
 use crate::ops::stop::{Stop, suspend, terminate};
 use crate::ops::trust::Trust;
@@ -61,7 +61,10 @@ impl Args {
         if let Some(push) = &push {
             push.check(&ws)?;
         }
-        let session = create(&mut ws, self.what.into_new()?)?;
+        let new = self.what.into_new()?;
+        // Before anything is made that would only be left behind.
+        check_variables(&new.env)?;
+        let session = create(&mut ws, new)?;
         let id = session.id().clone();
         let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
         if self.detach {

@@ -212,6 +212,16 @@ fn guard_alone(run_dir: &RunDir, id: &SessionId) -> Result<Guard> {
     }
 }
 
+/// Refuses variables that are given by name alone and that the caller doesn't have.
+pub fn check_variables(named: &[(String, Option<OsString>)]) -> Result<()> {
+    let is_missing =
+        |(name, value): &&(String, Option<OsString>)| value.is_none() && std::env::var_os(name).is_none();
+    match named.iter().find(is_missing) {
+        Some((name, _)) => Err(Error::NoVariable(name.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Values for every variable that the specification names, from those kept here or else from the caller.
 fn variables(run_dir: &RunDir, spec: &Spec) -> Result<Variables> {
     let mut values = run_dir.variables()?;

@@ -88,6 +88,14 @@ on_every_format! {
         );
     }
 
+    fn a_variable_that_is_not_set_leaves_no_session_behind(sandbox: &Sandbox) {
+        let run = sandbox.session("run --id unset --env NOBODY_SETS_THIS -- true");
+        run.fails(125).says("'NOBODY_SETS_THIS' is not set");
+        sandbox.session("show unset").fails(1);
+        // Who only makes one may set it when it is started.
+        sandbox.session("new --id later --env NOBODY_SETS_THIS -- true").ok();
+    }
+
     fn the_whole_process_tree_ends_with_the_session(sandbox: &Sandbox) {
         let held = sandbox.hold("--grace 200ms");
         sandbox.fifo("strays");
