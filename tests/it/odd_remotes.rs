@@ -472,6 +472,9 @@ on_one_format! {
         forged.event("odd", &text("odd", 1, "create", &more).replace("Session-Host: far", &format!("Session-Host: {evil}")));
         forged.event("odd", &text("odd", 2, "note", &more).replace("Session-Owner: somebody", &format!("Session-Owner: {evil}")));
         forged.event("ill", &text("ill", 1, "create", &more).replace("Session-State: pending", &format!("Session-State: {evil}")));
+        // As much of it as git takes in a branch's name; with more the log isn't followed.
+        let branch = "Session-Branch: x=\u{202e}back\u{9b}31m";
+        let more = more.replace(&format!("Session-Branch: x={evil}"), branch);
         forged.event("own", &text("own", 1, "create", &more).replace("Session-Host: far", &format!("Session-Host: {evil}")));
         forged.publish(&team);
         hook(&team, "update", "printf '\\033[2J\\r\\302\\23331mno\\n' >&2; exit 1");
