@@ -17,9 +17,15 @@ pub enum Foreign {
     Root,
     #[error("it is not what an inbox has under that name")]
     Inbox,
-    #[error("the commit has no '{0}' trailer")]
+    #[error("what it points to is no commit")]
+    Kind,
+    #[error("'{0}' is no session's id")]
+    Name(String),
+    #[error("it is the log of session '{0}'")]
+    Other(SessionId),
+    #[error("the commit has no 'Session-{0}' trailer")]
     Missing(&'static str),
-    #[error("its '{key}' trailer says '{value}'")]
+    #[error("its 'Session-{key}' trailer says '{value}'")]
     Bad { key: &'static str, value: String },
 }
 

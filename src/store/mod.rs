@@ -375,18 +375,20 @@ fn committer(commit: &gix::objs::CommitRef) -> Option<(Timestamp, String)> {
 
 /// Reads a session from its newest event, which has to be the ref's own.
 fn read(hash: gix::hash::Kind, name: &str, tip: ObjectId, data: &[u8]) -> Result<Session> {
-    let bad = |value: String| not_ours(name, Foreign::Bad { key: "Id", value });
-    let id = match name.starts_with(names::REMOTES) {
+    let known = match name.starts_with(names::REMOTES) {
         true => names::tracked(name).map(|(_, id)| id),
         false => names::session_of(name).ok(),
     };
-    let id = id.ok_or_else(|| bad(name.strip_prefix(names::SESSIONS).unwrap_or(name).to_owned()))?;
+    let Some(id) = known else {
+        let text = name.strip_prefix(names::SESSIONS).unwrap_or(name);
+        return Err(not_ours(name, Foreign::Name(text.to_owned())));
+    };
     let session = decode(hash, tip, data)
         .map_err(|error| error.about(name))?
         .session;
     match *session.id() == id {
         true => Ok(session),
-        false => Err(bad(session.id().to_string())),
+        false => Err(not_ours(name, Foreign::Other(session.id().clone()))),
     }
 }
 
@@ -398,7 +400,7 @@ fn commit(reader: &Reader, id: ObjectId) -> std::result::Result<Vec<u8>, EventEr
     let object = reader.read(id)?;
     match object.kind {
         gix::objs::Kind::Commit => Ok(object.data),
-        _ => Err(EventError::Foreign(Foreign::Missing("Session-Format"))),
+        _ => Err(EventError::Foreign(Foreign::Kind)),
     }
 }
 

@@ -17,7 +17,7 @@ impl Store<'_> {
         match self.repo.refs().get(name)? {
             None => Ok(None),
             Some(Target::Object(tip)) => self.read_at(name, tip).map(Some),
-            Some(_) => Err(not_ours(name, Foreign::Missing("Session-Format"))),
+            Some(_) => Err(not_ours(name, Foreign::Kind)),
         }
     }
 

@@ -149,24 +149,24 @@ fn what_is_no_request_of_ours_is_set_aside_by_name() {
         let whole = "Session-Format: 1\nSession-Id: one\nSession-Request: note\nSession-Epoch: 1\n\
                      Session-Seq: 1\nSession-Owner: there\nSession-Nonce: ";
         let bad = [
-            ("code", sandbox.head(), "no 'Format' trailer"),
+            ("code", sandbox.head(), "no 'Session-Format' trailer"),
             ("renamed", good.tip, "not what an inbox has under that name"),
             ("others", other.tip, "not what an inbox has under that name"),
             ("ne/sted", good.tip, "not what an inbox has under that name"),
             (
                 "lacking",
                 forge("Session-Format: 1\nSession-Id: one"),
-                "no 'Request' trailer",
+                "no 'Session-Request' trailer",
             ),
             (
                 "odd",
                 forge(&format!("{}odd", whole.replace("note", "resume"))),
-                "'Request' trailer says 'resume'",
+                "'Session-Request' trailer says 'resume'",
             ),
             (
                 "huge",
                 forge(&format!("{}huge", whole.replace("Epoch: 1", "Epoch: -1"))),
-                "'Epoch' trailer says '-1'",
+                "'Session-Epoch' trailer says '-1'",
             ),
         ];
         for (name, tip, _) in &bad {
