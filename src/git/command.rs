@@ -116,6 +116,23 @@ pub fn is_local_variable(name: &OsStr) -> bool {
     LOCAL_VARIABLES.iter().any(|local| name == OsStr::new(local))
 }
 
+/// Whether git sets a variable like that for the hooks of a commit: who made it and when, and that nobody is to be
+/// asked for a message. In any other environment than [a hook's](in_a_hook) it is the user's own.
+pub fn is_of_a_commit(name: &OsStr, value: &OsStr) -> bool {
+    const COMMIT: [&str; 4] = [
+        "GIT_AUTHOR_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_AUTHOR_DATE",
+        "GIT_COMMITTER_DATE",
+    ];
+    COMMIT.iter().any(|known| name == *known) || (name == "GIT_EDITOR" && value == ":")
+}
+
+/// Whether we are called from a hook of a commit, which gets the index that is committed.
+pub fn in_a_hook() -> bool {
+    std::env::var_os("GIT_INDEX_FILE").is_some()
+}
+
 fn identity(program: &Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;

@@ -19,7 +19,7 @@ use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
 use super::trust::{self, Trust};
 use super::workspace::{Workspace, random_word};
-use crate::git::command::is_local_variable;
+use crate::git::command::{in_a_hook, is_local_variable, is_of_a_commit};
 use crate::git::snapshot::Unsaved;
 use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::store::Session;
@@ -290,8 +290,11 @@ pub(super) fn supervisor_environment() -> Vec<(OsString, OsString)> {
         // These two configure us, and are not of the session that we may be called from.
         name.starts_with(b"GIT_SESSION_") && name != b"GIT_SESSION_CLONE" && name != b"GIT_SESSION_PLATFORM"
     };
+    let in_a_hook = in_a_hook();
     std::env::vars_os()
-        .filter(|(name, _)| !ours(name) && !is_local_variable(name))
+        .filter(|(name, value)| {
+            !ours(name) && !is_local_variable(name) && !(in_a_hook && is_of_a_commit(name, value))
+        })
         .collect()
 }
 

@@ -29,6 +29,8 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// How long we wait for the guard before we look whether there is still a run to wait for.
 const TURN: Duration = Duration::from_millis(100);
+/// How long those that a worker leaves behind may take to go by themselves, as what git does after a commit.
+const PARTING: Duration = Duration::from_millis(500);
 /// How long until what could not be killed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -281,6 +283,7 @@ impl Supervisor {
         let mut exit = self.exit(end);
         self.run_dir.write_exit(&exit)?;
         if self.may_have_strays() {
+            worker::wait_gone(&self.target(), PARTING)?;
             let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
             exit.strays = stopped
                 .signalled

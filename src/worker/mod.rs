@@ -33,6 +33,6 @@ pub use rest::give_back_code;
 pub use scan::{Marker, Process, Target, scan};
 pub use signal::{Signal, SignalError, on_signal};
 pub use spawn::{Job, SpawnError, Worker, find_program, spawn};
-pub use stop::{Ladder, Stopped, stop, stop_hurried};
+pub use stop::{Ladder, Stopped, stop, stop_hurried, wait_gone};
 pub use subreaper::become_subreaper;
 pub use watch::{End, Wake, Watch};

@@ -70,6 +70,18 @@ pub fn stop_hurried(
     Ok(stopped)
 }
 
+/// Waits until nothing of a job is alive, at most for `patience`; who stays is left alone.
+pub fn wait_gone(target: &Target, patience: Duration) -> Result<(), PlatformError> {
+    let until = Instant::now() + patience;
+    loop {
+        let mut handles = open(target.platform, scan(target)?);
+        if handles.is_empty() || Instant::now() >= until {
+            return Ok(());
+        }
+        wait_for_ends(&mut handles, until)?;
+    }
+}
+
 fn ask(
     target: &Target,
     signal: Signal,

@@ -265,4 +265,30 @@ on_one_format! {
             .fails(125)
             .says("nobody");
     }
+
+    fn a_worker_is_not_told_who_made_the_commit_whose_hook_started_it(sandbox: &Sandbox) {
+        let started = |id: &str, index: &str| {
+            sandbox
+                .session_command(&format!("run --id {id} --env GIT_COMMITTER_DATE -- sh -c"))
+                .args(["echo ${GIT_AUTHOR_NAME-none} ${GIT_AUTHOR_DATE-none} ${GIT_COMMITTER_DATE-none} ${GIT_EDITOR-none}"])
+                .env("GIT_AUTHOR_NAME", "Hooked")
+                .env("GIT_AUTHOR_DATE", "1700000001 +0000")
+                .env("GIT_COMMITTER_DATE", "1700000002 +0000")
+                .env("GIT_EDITOR", ":")
+                .env(index, sandbox.repo().join(".git/index"))
+                .run()
+                .ok()
+                .text()
+        };
+        // What is asked for by name comes along.
+        assert_eq!(started("hooked", "GIT_INDEX_FILE"), "none none 1700000002 +0000 none");
+        assert_eq!(started("meant", "NO_INDEX"), "Hooked 1700000001 +0000 1700000002 +0000 :");
+    }
+
+    fn what_is_about_to_leave_is_neither_stopped_nor_named(sandbox: &Sandbox) {
+        let script = "(trap '' HUP; sleep 0.05; echo left > \"$GIT_SESSION_STATE_DIR/left\") > /dev/null 2>&1 &";
+        sandbox.run_script("--id brief", script).ok();
+        assert_eq!(sandbox.trailer("brief", "Reason"), "");
+        assert!(sandbox.run_dir("brief").join("state/left").exists());
+    }
 }
