@@ -57,6 +57,12 @@ const TRIES: usize = 5;
 /// Everything that a start would stumble over and that can be known before: a base that isn't there, a branch that
 /// is checked out elsewhere, a worker that isn't configured.
 pub fn create(ws: &mut Workspace, new: New) -> Result<Session> {
+    // A branch of that name is then the session's, and no reason of its own.
+    if let Some(id) = &new.id
+        && ws.store().load(id)?.is_some()
+    {
+        return Err(Error::IdTaken(id.clone()));
+    }
     let spec = specify(ws, &new)?;
     record(ws, &new, spec, None)
 }
@@ -111,8 +117,21 @@ fn specify(ws: &Workspace, new: &New) -> Result<Spec> {
     let mut command: Vec<Arg> = worker.command.iter().map(|arg| arg.as_str().into()).collect();
     let template = !command.is_empty();
     command.extend(new.command.iter().cloned().map(Arg::from));
-    if command.is_empty() {
+    if command
+        .first()
+        .is_none_or(|program| program.as_os_str().is_empty())
+    {
         return Err(Error::NoCommand);
+    }
+    if new
+        .timeout
+        .or(worker.timeout)
+        .is_some_and(|limit| limit.is_zero())
+    {
+        return Err(Error::Option {
+            option: "timeout".to_owned(),
+            why: "with no time at all nothing can run; leave it out for no limit".to_owned(),
+        });
     }
     let (base, branch, existing_branch) = base_and_branch(ws, new)?;
     let text = |text: &Option<String>| {

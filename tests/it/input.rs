@@ -41,6 +41,21 @@ on_one_format! {
         assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
     }
 
+    fn what_could_never_run_is_refused_at_once(sandbox: &Sandbox) {
+        sandbox.session("new -- ''").fails(129).says("no command");
+        sandbox.session("new --timeout 0 -- true").fails(129).says("timeout");
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn an_id_that_is_taken_is_the_reason_before_its_branch(sandbox: &Sandbox) {
+        sandbox.session("run --id taken -- true").ok();
+        for options in ["", "--branch session/taken", "--no-branch"] {
+            let run = sandbox.session(&format!("new --id taken {options} -- true"));
+            run.fails(1).says("'taken'");
+            assert!(!run.stderr.contains("branch"), "{run}");
+        }
+    }
+
     fn branches_that_are_not_legal_are_refused(sandbox: &Sandbox) {
         for branch in ["a..b", "-x", "a b", "a~1", "x.lock", "/x", "@{x", "HEAD", ""] {
             let run = sandbox
