@@ -291,10 +291,11 @@ pub(super) fn supervisor_environment() -> Vec<(OsString, OsString)> {
         name.starts_with(b"GIT_SESSION_") && name != b"GIT_SESSION_CLONE" && name != b"GIT_SESSION_PLATFORM"
     };
     let in_a_hook = in_a_hook();
+    let of_git = |name: &OsString, value: &OsString| {
+        is_local_variable(name) || (in_a_hook && is_of_a_commit(name, value))
+    };
     std::env::vars_os()
-        .filter(|(name, value)| {
-            !ours(name) && !is_local_variable(name) && !(in_a_hook && is_of_a_commit(name, value))
-        })
+        .filter(|(name, value)| !ours(name) && !of_git(name, value))
         .collect()
 }
 
