@@ -5,6 +5,7 @@ use super::error::Failure;
 use super::out;
 use crate::ops::Error;
 use crate::ops::diff::difference;
+use crate::session::State;
 
 /// Show what a session's work changes since its base
 ///
@@ -27,6 +28,13 @@ impl Args {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
         let difference = difference(&ws, &session)?;
+        let summary = &session.event.summary;
+        if summary.state == State::Running && ws.owns(summary) && difference.saved().is_some() {
+            let id = session.id();
+            out::say(&format!(
+                "warning: the worktree of session '{id}' is gone; this is what was saved"
+            ));
+        }
         if self.json {
             let changed = difference.count(&ws)?;
             out::json(&json!({

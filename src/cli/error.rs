@@ -71,6 +71,8 @@ impl Failure {
         match error {
             Error::Git(git::Error::Remote { .. }) | Error::NoHome { .. } => failure
                 .hint("'--offline' goes on without asking the session's home, which may see it otherwise"),
+            // The branch of a session that is there already is not for choosing.
+            Error::BranchInUse { .. } => failure.hint("switch that worktree to another branch first"),
             _ => failure,
         }
     }

@@ -47,6 +47,9 @@ pub enum Error {
     Unborn,
     #[error("session '{id}' has no worktree here: {why}")]
     NoWorktree { id: SessionId, why: String },
+    /// `@` was given somewhere else.
+    #[error("this is no session's worktree")]
+    NotInSession,
     #[error("no command is given")]
     NoCommand,
     /// A named worker is configured wrongly, or not at all.
@@ -189,6 +192,7 @@ impl Error {
             Error::PathTaken(_) => "path-taken",
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",
+            Error::NotInSession => "not-found",
             Error::NoCommand => "no-command",
             Error::Worker(_) => "bad-worker",
             Error::Option { .. } => "bad-option",

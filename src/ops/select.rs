@@ -17,7 +17,7 @@ use crate::store::{Session, names};
 pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
     let not_found = || Error::NotFound(selector.to_owned());
     match selector {
-        "@" => return current(ws, cwd)?.ok_or_else(not_found),
+        "@" => return current(ws, cwd)?.ok_or(Error::NotInSession),
         "-" => return ws.store().newest()?.ok_or_else(not_found),
         _ => {}
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::checkout::standing;
 use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
@@ -89,6 +90,12 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         frozen: summary.frozen,
         ..End::default()
     };
+    if summary.state != State::Pending && standing(ws, &run_dir)?.is_none() && run_dir.place()?.is_some() {
+        return Err(Error::NoWorktree {
+            id: id.clone(),
+            why: "it was removed, and nothing is there to be saved".to_owned(),
+        });
+    }
     let run = match summary.state {
         State::Running => alive(&run_dir, id)?,
         _ => return settle(ws, id, Kind::Checkpoint, &saved),
