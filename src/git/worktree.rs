@@ -150,14 +150,19 @@ pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
     Ok(None)
 }
 
-/// Finds the linked worktree that is locked for exactly this reason.
-pub fn locked_as(repo: &Repo, reason: &str) -> Result<Option<Worktree>> {
+/// Where a worktree's own directory says for what it was made, which is there for as long as the worktree, wherever
+/// that is moved to; a lock is taken off for moving.
+const MADE_FOR: &str = "made-for";
+
+/// Finds the linked worktree that is locked for exactly this reason, or was [made](mark) for it.
+pub fn made_for(repo: &Repo, reason: &str) -> Result<Option<Worktree>> {
     let Ok(entries) = fs::read_dir(repo.common_dir().join("worktrees")) else {
         return Ok(None);
     };
     for entry in entries.flatten() {
-        let says = |lock: Vec<u8>| lock.trim() == reason.as_bytes();
-        if fs::read(entry.path().join("locked")).is_ok_and(says)
+        let says =
+            |name: &str| fs::read(entry.path().join(name)).is_ok_and(|text| text.trim() == reason.as_bytes());
+        if (says("locked") || says(MADE_FOR))
             && let Some(path) = path_of(&entry.path())
         {
             return read(repo, path, entry.path(), None).map(Some);
@@ -421,6 +426,12 @@ pub fn lock(_repo: &Repo, worktree: &Worktree, reason: &str) -> Result<()> {
     fs::write(&path, reason).map_err(Error::io(format!("cannot write '{}'", path.display())))
 }
 
+/// Writes down for what a worktree was made, so that it is found again where it is moved to.
+pub fn mark(worktree: &Worktree, reason: &str) -> Result<()> {
+    let path = worktree.git_dir.join(MADE_FOR);
+    fs::write(&path, reason).map_err(Error::io(format!("cannot write '{}'", path.display())))
+}
+
 /// Drops the lock.
 pub fn unlock(_repo: &Repo, worktree: &Worktree) -> Result<()> {
     let path = worktree.git_dir.join("locked");
@@ -497,6 +508,32 @@ fn log_head(
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     log.write_all(format!("{old} {new} {name} <{email}> {} +0000\t{why}\n", now.as_secs()).as_bytes())
+}
+
+/// Moves the repositories of a worktree's submodules, if it has any, to `kept`, which is on the same file system.
+pub fn take_modules(worktree: &Worktree, kept: &Path) -> Result<()> {
+    move_modules(&worktree.git_dir.join("modules"), kept)
+}
+
+/// Gives them to a worktree that was made anew; without any nothing happens.
+pub fn put_modules(worktree: &Worktree, kept: &Path) -> Result<()> {
+    move_modules(kept, &worktree.git_dir.join("modules"))
+}
+
+/// Whether a worktree has repositories of submodules.
+pub fn has_modules(worktree: &Worktree) -> bool {
+    worktree.git_dir.join("modules").symlink_metadata().is_ok()
+}
+
+fn move_modules(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(format!(
+            "cannot move '{}' to '{}'",
+            from.display(),
+            to.display()
+        ))(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a worktree, its directory into `trash`.

@@ -120,6 +120,7 @@ pub fn for_resume(
         });
     }
     begun_before(ws, &run_dir, spec.branch.as_deref())?;
+    let made_before = before.as_ref().is_some_and(|place| place.made_branch);
     let path = before
         .map(|place| PathBuf::from(place.path.as_os_str()))
         .unwrap_or_else(|| path_again(ws, id, spec));
@@ -127,6 +128,7 @@ pub fn for_resume(
     let Some(work) = summary.work else {
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
         let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
+        let made = made || made_before;
         add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
         finished(&run_dir, None)?;
         return Ok(Ready {
@@ -141,6 +143,7 @@ pub fn for_resume(
         .as_deref()
         .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
     let (checkout, made) = attach(ws, short, head)?;
+    let made = made || made_before;
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
     let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()));
     match restored {
@@ -157,6 +160,7 @@ pub fn for_resume(
         Err(error) => {
             // What is only half there must not be taken for the session's work; all of it is in the snapshot.
             if let Some(half) = worktree::at(&ws.repo, &path)? {
+                worktree::take_modules(&half, &run_dir.modules())?;
                 worktree::remove(&ws.repo, &half, &ws.trash())?;
             }
             Err(error.into())
@@ -227,9 +231,9 @@ pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
         }
         None => {}
     }
-    // The lock that it was made with tells whose it is.
+    // What it was made with tells whose it is.
     let Some(id) = run_dir.id() else { return Ok(None) };
-    Ok(worktree::locked_as(&ws.repo, &reason(&id))?.filter(is_there))
+    Ok(worktree::made_for(&ws.repo, &reason(&id))?.filter(is_there))
 }
 
 /// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
@@ -273,6 +277,10 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Resul
         if path.symlink_metadata().is_ok() && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
         {
             return Err(Error::PathTaken(path.to_owned()));
+        }
+        // What was committed in submodules may be nowhere else.
+        if let Some(gone) = worktree::at(&ws.repo, path)?.filter(|found| !place.whole || !found.exists) {
+            worktree::take_modules(&gone, &run_dir.modules())?;
         }
         match place.whole {
             true => worktree::clean_half_made(&ws.repo, path, &ws.trash())?,
@@ -372,6 +380,10 @@ fn add(
         hooks,
     };
     worktree::add(&ws.repo, &add)?;
+    if let Some(made) = worktree::at(&ws.repo, path)? {
+        worktree::mark(&made, add.reason)?;
+        worktree::put_modules(&made, &run_dir.modules())?;
+    }
     Ok(())
 }
 
@@ -393,7 +405,12 @@ pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
         }
         worktree::unlock(&ws.repo, &found)?;
     }
+    let path = match standing(ws, run_dir)? {
+        Some(found) => Arg::from(found.path.as_os_str().to_owned()),
+        None => place.path.clone(),
+    };
     run_dir.write_place(&Place {
+        path,
         parked: true,
         ..place
     })

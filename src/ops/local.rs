@@ -172,6 +172,11 @@ impl RunDir {
         self.path.join("state")
     }
 
+    /// The repositories of submodules of a worktree that is gone, until it is put back.
+    pub fn modules(&self) -> PathBuf {
+        self.path.join("modules")
+    }
+
     /// Takes the right to change the session, waiting for another command that has it.
     pub fn guard(&self, id: &SessionId) -> Result<Guard> {
         self.make()?;

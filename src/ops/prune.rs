@@ -109,6 +109,18 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 ignored,
             });
         }
+        if let Some(gone) = gone(ws, place.as_ref())? {
+            if prune.mode == Mode::Do {
+                worktree::remove(&ws.repo, &gone, &ws.trash())?;
+                run_dir.clear_place()?;
+            }
+            findings.push(Finding {
+                id: id.clone(),
+                what: What::Worktree(gone.path),
+                kept: None,
+                ignored: None,
+            });
+        }
         if prune.older_than.is_some() {
             findings.extend(branch(ws, &session, place.as_ref(), prune)?);
         }
@@ -117,6 +129,20 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
         worktree::empty_trash(&ws.trash())?;
     }
     Ok(findings)
+}
+
+/// What git still has of a parked worktree whose directory somebody removed; that with repositories of submodules
+/// stays.
+fn gone(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
+    let Some(place) = place.filter(|place| place.parked) else {
+        return Ok(None);
+    };
+    let path = Path::new(place.path.as_os_str());
+    if path.symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    let found = worktree::at(&ws.repo, path)?;
+    Ok(found.filter(|found| !found.exists && found.lock.is_none() && !worktree::has_modules(found)))
 }
 
 fn is_due(session: &Session, older_than: Option<Duration>) -> bool {

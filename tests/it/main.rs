@@ -23,6 +23,7 @@ mod notes;
 mod objects;
 mod odd_remotes;
 mod own_name;
+mod places;
 mod races;
 mod readme;
 mod recipes;

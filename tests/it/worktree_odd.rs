@@ -111,7 +111,7 @@ fn a_worktree_is_found_by_any_path_to_it() {
         fs::remove_dir_all(&topic.path).unwrap();
         let topic = found(&repo, &sandbox.beside("topic"));
         assert_eq!((topic.exists, topic.head), (false, branch("topic")));
-        let locked = worktree::locked_as(&repo, REASON).unwrap().unwrap();
+        let locked = worktree::made_for(&repo, REASON).unwrap().unwrap();
         assert_eq!(locked.git_dir, topic.git_dir);
     });
 }
