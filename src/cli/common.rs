@@ -10,6 +10,7 @@ use super::out;
 use crate::ops::launch::{How, Launched};
 use crate::ops::record::load;
 use crate::ops::relay::Push;
+use crate::ops::remotes::chosen;
 use crate::ops::requests::{self, Wish};
 use crate::ops::trust::Trust;
 use crate::ops::view::{Depth, view};
@@ -66,8 +67,27 @@ pub struct Exchange {
 
 impl Exchange {
     /// Opens the repository that we are in.
-    pub fn open(&self) -> Result<Workspace, Failure> {
-        open_remotely(self.quiet || self.json)
+    ///
+    /// # Errors
+    /// A session in the place of a remote: the hint is where this verb wants it.
+    pub fn open(&self, verb: &str) -> Result<Workspace, Failure> {
+        let ws = open_remotely(self.quiet || self.json)?;
+        if let Some(name) = &self.remote
+            && let Err(error) = ws.repo.remote(name)
+        {
+            let failure = Failure::of(&error.into());
+            return Err(match select::select(&ws, name, &cwd()?) {
+                Ok(_) => {
+                    let usual =
+                        chosen(&ws, None).map_or("REMOTE".to_owned(), |usual| usual.name().to_owned());
+                    failure.hint(format!(
+                        "the remote comes first: 'git session {verb} {usual} {name}'"
+                    ))
+                }
+                Err(_) => failure,
+            });
+        }
+        Ok(ws)
     }
 
     /// The remote that is named.

@@ -69,7 +69,11 @@ impl Failure {
     pub fn unless_offline(error: Error) -> Failure {
         let failure = Failure::of(&error);
         match error {
-            Error::Git(git::Error::Remote { .. }) | Error::NoHome { .. } => failure
+            Error::NoHome { .. } => {
+                let hint = failure.hint.clone().unwrap_or_default();
+                failure.hint(format!("{hint}; '--offline' goes on without asking it"))
+            }
+            Error::Git(git::Error::Remote { .. }) => failure
                 .hint("'--offline' goes on without asking the session's home, which may see it otherwise"),
             // The branch of a session that is there already is not for choosing.
             Error::BranchInUse { .. } => failure.hint("switch that worktree to another branch first"),
@@ -173,14 +177,19 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unborn => "make a commit first, or give '--base'".to_owned(),
         Error::NoCommand => "give a command after '--', or a worker with '--worker'".to_owned(),
         Error::NoVariable(name) => format!("set it, or give '--env {name}=VALUE' when the session is made"),
-        Error::Exec { id, .. } => format!("'git session show {id}' tells more"),
+        Error::Exec { .. } => {
+            "a command has to be found under its name wherever its session runs; one in PATH may lie anywhere"
+                .to_owned()
+        }
         Error::StillAlive { .. } => "end them by other means, then try again".to_owned(),
         Error::NotLaunchedHere(id) => format!(
             "another clone of this one's name runs it; 'git session claim --force {id}' takes it over unseen"
         ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
-        Error::NoRemote => "name one, or set session.remote".to_owned(),
+        Error::NoRemote => {
+            "'git remote add origin URL' adds one; of several, name one or set session.remote".to_owned()
+        }
         Error::Secret(url) => {
             format!(
                 "leave them to git's credential helpers, or 'git remote add' a name for '{url}' and give that"
@@ -214,7 +223,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unsigned { id, .. } => {
             format!("'git log --show-signature refs/sessions/{id}' tells whose they are")
         }
-        Error::OwnedElsewhere { id, .. } => format!("'git session claim {id}' takes it over"),
+        Error::OwnedElsewhere {
+            id, claimable: true, ..
+        } => format!("'git session claim {id}' takes it over"),
         Error::Git(git::Error::DubiousOwnership(path)) => {
             format!(
                 "to trust it: git config --global --add safe.directory '{}'",

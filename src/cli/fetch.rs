@@ -29,7 +29,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = self.exchange.open()?;
+        let mut ws = self.exchange.open("fetch")?;
         let ids = self.exchange.ids_anywhere(&ws)?;
         let report = fetch(
             &mut ws,
@@ -61,7 +61,10 @@ pub fn tell(report: &Report, quiet: bool) {
             Fate::Diverged => "went on here and there ('git session sync' merges them)".to_owned(),
             Fate::Merged => "merged".to_owned(),
             Fate::Fenced { host } => {
-                format!("taken over on '{host}': nothing of it runs here, its work is kept")
+                format!(
+                    "taken over on '{host}': nothing of it runs here, its work is kept under 'refs/session-work/{}/'",
+                    line.id
+                )
             }
             Fate::Gone => "no longer there; it stays here".to_owned(),
             Fate::Pending => "would be fetched".to_owned(),

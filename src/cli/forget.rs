@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::common::{one, open_remotely};
 use super::error::Failure;
 use super::out;
-use crate::ops::forget::{Files, Holder, Report, check, forget};
+use crate::ops::Error;
+use crate::ops::forget::{Files, Holder, Report, Whose, check, forget};
 use crate::ops::view::{Depth, view};
 use crate::render::escape;
 use crate::render::fields::{self, path_value};
@@ -24,6 +25,9 @@ pub struct Args {
     /// Do it without asking
     #[arg(short, long)]
     yes: bool,
+    /// Also a session of another clone, as of a CI job whose machine is gone; the log says so
+    #[arg(long)]
+    force: bool,
     /// Remove the parked worktree, the output and the worker's state too
     #[arg(long)]
     local: bool,
@@ -39,7 +43,15 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
         let session = one(&ws, &self.session)?;
-        check(&ws, &session)?;
+        let whose = match self.force {
+            true => Whose::Anybodys,
+            false => Whose::Ours,
+        };
+        check(&ws, &session, whose).map_err(|error| match error {
+            Error::OwnedElsewhere { .. } => Failure::of(&error)
+                .hint("where its owner is gone or can't do it, '--force' does; the log says so"),
+            _ => error.into(),
+        })?;
         let id = session.id().clone();
         if !self.yes && !self.confirm(id.as_str())? {
             return Err(Failure::refused("unconfirmed", "nothing was forgotten"));
@@ -48,7 +60,7 @@ impl Args {
             true => Files::Remove,
             false => Files::Keep,
         };
-        let report = forget(&mut ws, &id, files)?;
+        let report = forget(&mut ws, &id, files, whose)?;
         let left = report.remotes.iter().any(|remote| remote.left.is_some());
         if self.json {
             let view = view(&ws, report.session.clone(), Depth::Full)?;

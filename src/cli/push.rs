@@ -25,7 +25,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = self.exchange.open()?;
+        let mut ws = self.exchange.open("push")?;
         let ids = self.exchange.ids(&ws)?;
         let report = push(
             &mut ws,

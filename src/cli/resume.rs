@@ -1,5 +1,6 @@
 use super::common::{Selection, Telling, launching, open_remotely, warn_unsaved, warn_unsent};
 use super::error::Failure;
+use super::out;
 use super::trust::Approving;
 use crate::ops::launch::resume;
 
@@ -35,6 +36,13 @@ impl Args {
                 .map(|what| format!("{}: {}", what.path, what.why))
                 .collect();
             warn_unsaved(&lost, "not restored");
+            if let Some(branch) = &launched.detached_from {
+                let id = session.id();
+                let says = format!(
+                    "branch '{branch}' has other commits here, so that HEAD is detached in its worktree"
+                );
+                out::say(&format!("warning: {id}: {}", crate::render::escape(&says)));
+            }
             self.telling.say(&format!(
                 "{}: running in '{}'",
                 session.id(),

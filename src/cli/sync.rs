@@ -20,7 +20,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
-        let mut ws = self.exchange.open()?;
+        let mut ws = self.exchange.open("sync")?;
         let ids = self.exchange.ids_anywhere(&ws)?;
         let report = sync(&mut ws, self.exchange.remote(), &ids)?;
         if self.exchange.json {

@@ -23,6 +23,8 @@ pub struct Ready {
     pub path: PathBuf,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
+    /// The branch that it was on, where that has other commits here, so that HEAD is detached.
+    pub detached_from: Option<String>,
 }
 
 /// Why a worktree is locked, for `git worktree list`.
@@ -42,6 +44,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
         return Ok(Ready {
             path: found.path,
             unrestored: Vec::new(),
+            detached_from: None,
         });
     }
     let begun = begun_before(ws, &run_dir, spec.branch.as_deref())?;
@@ -88,6 +91,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
     Ok(Ready {
         path,
         unrestored: Vec::new(),
+        detached_from: None,
     })
 }
 
@@ -117,6 +121,7 @@ pub fn for_resume(
         return Ok(Ready {
             path: found.path,
             unrestored: Vec::new(),
+            detached_from: None,
         });
     }
     begun_before(ws, &run_dir, spec.branch.as_deref())?;
@@ -129,11 +134,13 @@ pub fn for_resume(
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
         let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
         let made = made || made_before;
+        let detached_from = detached_from(&checkout, spec.branch.as_deref());
         add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
         finished(&run_dir, None)?;
         return Ok(Ready {
             path,
             unrestored: Vec::new(),
+            detached_from,
         });
     };
     let saved = snapshot::read(&ws.repo, work)?;
@@ -144,6 +151,7 @@ pub fn for_resume(
         .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
     let (checkout, made) = attach(ws, short, head)?;
     let made = made || made_before;
+    let detached_from = detached_from(&checkout, short);
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
     let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()));
     match restored {
@@ -155,6 +163,7 @@ pub fn for_resume(
             Ok(Ready {
                 path,
                 unrestored: restored.unrestored,
+                detached_from,
             })
         }
         Err(error) => {
@@ -177,6 +186,11 @@ fn outdated(session: &Session, place: Option<&Place>) -> Option<ObjectId> {
 
 fn branch_name(spec: &Spec) -> &str {
     spec.branch.as_deref().unwrap_or_default()
+}
+
+fn detached_from(checkout: &Checkout<'_>, branch: Option<&str>) -> Option<String> {
+    let is_detached = matches!(checkout, Checkout::Detached(_));
+    branch.filter(|_| is_detached).map(str::to_owned)
 }
 
 /// The branch, where it is free and has nothing that the work lacks; else the bare commit.

@@ -32,7 +32,12 @@ pub enum Error {
     IdTaken(SessionId),
     /// It is another clone's to change.
     #[error("session '{id}' is owned by another clone, on '{host}'")]
-    OwnedElsewhere { id: SessionId, host: String },
+    OwnedElsewhere {
+        id: SessionId,
+        host: String,
+        /// Whether the table lets it be claimed, if only by force.
+        claimable: bool,
+    },
     #[error("'{0}' is not a legal branch name")]
     BadBranch(String),
     #[error("branch '{branch}' exists already")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gix::ObjectId;
 
 use super::branch::{self, Followed};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::fence;
 use super::own_name::contradiction;
 use super::provenance;
@@ -118,6 +118,7 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let asked = if what.work { What::Work } else { What::Logs };
     let (here, names) = Here::read_during(ws, &remote, || names(&remote, what.ids, asked));
     let (here, names) = (here?, names?);
+    check_known(&here, &names, what.ids)?;
     let mut report = follow(ws, &remote, &names, &here, what.dry_run)?;
     if !what.dry_run {
         report.vanish(drop_vanished(ws, &remote, &here, &names, what.ids)?);
@@ -138,6 +139,17 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
         report.branches = branches(ws, whose)?;
     }
     Ok(report)
+}
+
+/// Refuses ids of sessions that exist neither here nor there.
+pub fn check_known(here: &Here, names: &Names, ids: &[SessionId]) -> Result<()> {
+    let is_known = |id: &SessionId| {
+        here.logs.contains_key(id) || here.seen.contains_key(id) || names.logs.contains_key(id)
+    };
+    match ids.iter().find(|id| !is_known(id)) {
+        None => Ok(()),
+        Some(id) => Err(Error::NotFound(id.to_string())),
+    }
 }
 
 /// Lets the branches of other clones' sessions follow.

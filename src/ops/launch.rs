@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::git::command::{in_a_hook, is_local_variable, is_of_a_commit};
 use crate::git::snapshot::Unsaved;
 use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::store::Session;
-use crate::worker::{Detach, Ladder, Lease, Ready, Signal, detach, wait_free};
+use crate::worker::{Detach, Ladder, Lease, Ready, Signal, detach, find_program, wait_free};
 
 /// The verb by which a supervisor is started.
 pub const SUPERVISE: &str = "supervise";
@@ -38,6 +38,8 @@ pub struct Launched {
     pub worktree: PathBuf,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
+    /// The branch that its work was on, where that has other commits here, so that HEAD is detached.
+    pub detached_from: Option<String>,
     /// Why the session's home does not know yet that it runs, if it doesn't.
     pub unsent: Option<String>,
 }
@@ -88,7 +90,9 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
     if shared {
         ready(ws, id, kind)?;
         // Also here, so that nothing is claimed that then doesn't run.
-        trust = trust::check(ws, &load(ws, id)?, &trust)?.trust;
+        let session = load(ws, id)?;
+        trust = trust::check(ws, &session, &trust)?.trust;
+        check_program(ws, &session, kind)?;
         claim(
             ws,
             id,
@@ -129,6 +133,40 @@ fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<()> {
     let guard = ws.run_dir(id).guard(id)?;
     let session = reconcile(ws, &guard, id)?;
     check(&session, kind).map(drop)
+}
+
+/// Refuses a command that isn't here, before others are told that it runs.
+///
+/// A program with a relative path is looked for in the worktree, which may not be there yet; a session that is kept in
+/// memory needs none.
+fn check_program(ws: &Workspace, session: &Session, kind: Kind) -> Result<()> {
+    if session.event.summary.frozen && ws.owns(&session.event.summary) {
+        return Ok(());
+    }
+    let spec = spec(ws, session)?;
+    let command = match kind {
+        Kind::Resume if !spec.resume.is_empty() => &spec.resume,
+        _ => &spec.command,
+    };
+    let Some(program) = command.first().map(Arg::as_os_str) else {
+        return Ok(());
+    };
+    let bytes = program.as_encoded_bytes();
+    let is_relative = bytes.contains(&b'/') && !bytes.starts_with(b"/");
+    let is_placeholder = spec.template && bytes.starts_with(b"{");
+    // Its own PATH is known only when it runs.
+    if is_relative || is_placeholder || spec.environment.iter().any(|name| name == "PATH") {
+        return Ok(());
+    }
+    let path = std::env::var_os("PATH");
+    match find_program(program, path.as_deref(), Path::new("/")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Exec {
+            id: session.id().clone(),
+            code: error.exit_code(),
+            message: error.to_string(),
+        }),
+    }
 }
 
 fn launch_here(
@@ -183,6 +221,7 @@ fn launch_here(
                 session,
                 worktree: ready.path,
                 unrestored: ready.unrestored,
+                detached_from: ready.detached_from,
                 unsent: None,
             })
         }
@@ -323,6 +362,7 @@ fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Resul
         session,
         worktree,
         unrestored: Vec::new(),
+        detached_from: None,
         unsent: None,
     })
 }

@@ -13,7 +13,7 @@ use super::record::{TRIES, load};
 use super::rejoin::rejoin;
 use super::remotes::{chosen, home};
 use super::sync::merge_home;
-use super::tracking::{Brought, What, bring, last_seen, names};
+use super::tracking::{Brought, What, bring, last_seen, names, note_sent};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Lease, Pushed, Remote, RemoteFault, Update};
@@ -71,7 +71,11 @@ pub fn push(ws: &mut Workspace, what: &Push<'_>) -> Result<Report> {
         [] => ws.store().list()?.sessions,
         ids => ids.iter().map(|id| load(ws, id)).collect::<Result<_>>()?,
     };
-    send(ws, &remote, sessions, what.dry_run)
+    let report = send(ws, &remote, sessions, what.dry_run)?;
+    if !what.dry_run {
+        note_sent(ws, remote.name())?;
+    }
+    Ok(report)
 }
 
 /// Sends what this clone has of one session to the session's home, if it has one.

@@ -14,7 +14,7 @@ use super::workspace::{Workspace, host, random_word};
 use crate::git::refs::Outcome;
 use crate::git::remote::{Fetched, Lease, Pushed, Remote, Update, Wanted};
 use crate::session::event::FORMAT;
-use crate::session::{Ask, Event, Kind, Request, SessionId, Summary};
+use crate::session::{Ask, Event, Kind, Request, SessionId, State, Summary};
 use crate::store::inbox::{Entry, Inbox};
 use crate::store::{Session, names as refnames};
 
@@ -73,6 +73,7 @@ pub fn ask(ws: &mut Workspace, id: &SessionId, what: &Wish) -> Result<Asked> {
         return Err(Error::OwnedElsewhere {
             id: id.clone(),
             host: summary.host.clone(),
+            claimable: summary.state != State::Terminated,
         });
     };
     super::record::check(&session, what.ask.kind())?;

@@ -338,7 +338,16 @@ pub fn drop_vanished(
 
 /// Notes that a remote has just been asked for everything that it has.
 pub fn note_asked(ws: &Workspace, remote: &str) -> Result<()> {
-    let dir = ws.repo.local_dir().join("fetched");
+    note(ws, remote, "fetched")
+}
+
+/// Notes that a remote was sent something, which is all that is known of one that was never asked.
+pub fn note_sent(ws: &Workspace, remote: &str) -> Result<()> {
+    note(ws, remote, "sent")
+}
+
+fn note(ws: &Workspace, remote: &str, what: &str) -> Result<()> {
+    let dir = ws.repo.local_dir().join(what);
     make_private_dir(&dir)?;
     let name = names::encode(remote);
     // A remote that is a long URL has no name that a file could have; its news has no age then.
@@ -349,9 +358,12 @@ pub fn note_asked(ws: &Workspace, remote: &str) -> Result<()> {
     write_atomically(&path, b"", Durability::Relaxed)
 }
 
-/// When a remote was last asked for everything; none if it never was.
+/// When a remote was last asked for everything, or, if it never was, when it was last sent something.
 pub fn asked_at(ws: &Workspace, remote: &str) -> Option<Timestamp> {
-    let path = ws.repo.local_dir().join("fetched").join(names::encode(remote));
-    let changed = std::fs::metadata(path).ok()?.modified().ok()?;
-    Timestamp::try_from(changed).ok()
+    let when = |what: &str| {
+        let path = ws.repo.local_dir().join(what).join(names::encode(remote));
+        let changed = std::fs::metadata(path).ok()?.modified().ok()?;
+        Timestamp::try_from(changed).ok()
+    };
+    when("fetched").or_else(|| when("sent"))
 }

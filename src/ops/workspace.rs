@@ -13,7 +13,7 @@ use super::error::{Error, Result};
 use super::local::RunDir;
 use crate::git::Repo;
 use crate::session::event::Stamp;
-use crate::session::{SessionId, Summary};
+use crate::session::{SessionId, State, Summary};
 use crate::store::seal::Seal;
 use crate::store::{Session, Store};
 
@@ -117,6 +117,7 @@ impl Workspace {
         Err(Error::OwnedElsewhere {
             id: summary.id.clone(),
             host: summary.host.clone(),
+            claimable: summary.state != State::Terminated,
         })
     }
 

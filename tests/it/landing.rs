@@ -1,7 +1,7 @@
 //! Looking at what another clone has made of a session, and landing it.
 
-use crate::on_every_format;
 use crate::sandbox::Team;
+use crate::{on_every_format, on_one_format};
 
 on_every_format! {
     fn work_that_is_not_here_is_said_to_be_not_here(sandbox: &Sandbox) {
@@ -89,5 +89,93 @@ on_every_format! {
         assert!(!b.git_agrees("rev-parse -q --verify refs/heads/topic"));
         assert!(!b.git_agrees("rev-parse -q --verify refs/heads/session/named"));
         b.session("show named").ok().prints("topic (not here)");
+    }
+
+    fn a_command_that_is_not_here_claims_nothing(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id away -- /nowhere/at/all/agent");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let before = team.tip_at_home("away");
+        b.session("start --trust away").fails(127).says("'/nowhere/at/all/agent' not found").says("hint: ");
+        assert_eq!((b.tip("away"), team.tip_at_home("away")), (before.clone(), before));
+        assert_eq!(b.show("away")["here"], false);
+    }
+
+    fn a_branch_that_went_another_way_is_told_when_its_session_goes_on(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session("run -d --id forks -- sleep 1000").ok();
+        a.commit_file(&a.worktree("forks"), "one.txt", "one\n");
+        a.session("suspend --kill forks").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let apart = b.git("commit-tree -m apart main^{tree}");
+        b.git(&format!("update-ref refs/heads/session/forks {apart}"));
+        b.session("resume --trust forks").ok().says("branch 'session/forks' has other commits here");
+        b.session("terminate --kill forks").ok();
+        b.session("show forks").ok().prints("not the session's head");
+        assert_eq!(b.git("rev-parse session/forks"), apart);
+    }
+
+    fn what_an_owner_that_is_gone_has_leaked_can_be_forgotten(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session_command("run --id leak -- sh -c").args(["echo secret > left.txt"]).run().ok();
+        a.session("push").ok();
+        b.session("fetch --work").ok();
+        let refused = b.session("forget --yes leak");
+        refused.fails(1).says("owned by another clone").says("'--force' does");
+        let owner = b.trailer("leak", "Owner");
+        b.session("forget --yes --force leak").ok().says("its work is forgotten");
+        assert_eq!(team.at_home("for-each-ref refs/session-work/leak"), "");
+        assert_eq!(b.trailer("leak", "Owner"), owner);
+        b.session("log leak").ok().prints("by another clone than its owner's");
+        b.session("verify").ok();
+        // An owner that is not gone after all hears of it, and sends the work no more.
+        a.session("fetch").ok();
+        a.session("push").ok();
+        assert_eq!(team.at_home("for-each-ref refs/session-work/leak"), "");
+        a.session("diff leak").fails(1).says("was forgotten");
+        a.session("verify").ok();
+        let told = b.session("checkpoint leak");
+        assert!(!told.fails(1).stderr.contains("session claim"), "{told}");
+    }
+}
+
+on_one_format! {
+    fn what_exists_neither_here_nor_there_is_not_found(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        for verb in ["fetch", "fetch --work", "sync", "push"] {
+            team[0].session(&format!("{verb} origin nosuchid")).fails(1).says("there is no session 'nosuchid'");
+        }
+    }
+
+    fn a_session_in_the_place_of_a_remote_is_noticed(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        team[0].new_session("--id mine -- true");
+        for verb in ["push", "fetch", "sync"] {
+            let hint = format!("'git session {verb} origin mine'");
+            team[0].session(&format!("{verb} mine")).fails(1).says("no remote 'mine'").says(&hint);
+        }
+        sandbox.session("push").fails(1).says("git remote add origin URL");
+    }
+
+    fn what_was_only_sent_has_an_age(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        team[0].new_session("--id mine -- true");
+        team[0].session("push").ok();
+        team[0].session("list --remote").ok().says("on origin, 0s ago");
+    }
+
+    fn a_home_that_no_remote_leads_to_is_named_before_going_on_without(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        team[0].new_session("--id mine -- true");
+        team[0].session("push").ok();
+        team[1].session("fetch").ok();
+        team[1].git("remote rename origin other");
+        team[1].git("remote set-url other /nowhere");
+        team[1].session("start --trust mine").fails(1).says("session.home").says("--offline");
     }
 }

@@ -97,6 +97,7 @@ fn known(text: &str) -> String {
         .replace("${{ github.run_id }}", "77")
         .replace("${{ github.run_attempt }}", "1")
         .replace("${{ github.ref_name }}", "main")
+        .replace("${{ strategy.job-index }}", "0")
         .replace("$CI_JOB_ID", "4711");
     assert!(!text.contains("${{"), "{text}");
     text
@@ -195,20 +196,20 @@ fn a_job_on_github_leaves_a_record_that_outlives_its_runner() {
         assert_eq!(ends[0].stdout(), "made test\n");
         assert_eq!(ends.len(), 2);
         ends[1].ok();
-        runner.wait_for_relay("ci-77-1");
+        runner.wait_for_relay("ci-test-77-1-0");
         drop(runner);
 
         dev.session("fetch --work").ok();
-        let seen = dev.show("ci-77-1");
+        let seen = dev.show("ci-test-77-1-0");
         assert_eq!(seen["outcome"], format!("exit:{code}"));
-        assert_eq!(seen["owner"], "ci-77-1");
-        dev.session("wait ci-77-1").exits(code);
-        dev.session("output ci-77-1").ok().prints("made test");
-        dev.session("diff ci-77-1").ok().prints("built.txt");
+        assert_eq!(seen["owner"], "ci-test-77-1-0");
+        dev.session("wait ci-test-77-1-0").exits(code);
+        dev.session("output ci-test-77-1-0").ok().prints("made test");
+        dev.session("diff ci-test-77-1-0").ok().prints("built.txt");
         let head = seen["head"].as_str().unwrap().to_owned();
         assert_eq!(
             dev.git(&format!("notes --ref sessions show {head}")),
-            "{\"session\":\"ci-77-1\"}"
+            "{\"session\":\"ci-test-77-1-0\"}"
         );
         dev.git("config session.home origin");
         dev.session("verify --remote").ok();

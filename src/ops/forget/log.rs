@@ -2,6 +2,7 @@
 
 use gix::ObjectId;
 
+use super::Whose;
 use crate::git::objects;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Lease, Pushed, Remote, Update};
@@ -20,14 +21,19 @@ use crate::store::{Append, Session, names as refnames};
 const NOTE: &str = "its work was forgotten";
 
 /// Records that the work is forgotten, and gives which; where all of it is already, nothing is recorded again.
-pub fn say_so(ws: &Workspace, home: Option<&Remote<'_>>, id: &SessionId) -> Result<Vec<ObjectId>> {
+pub fn say_so(
+    ws: &Workspace,
+    home: Option<&Remote<'_>>,
+    id: &SessionId,
+    whose: Whose,
+) -> Result<Vec<ObjectId>> {
     for _ in 0..TRIES {
         let there = match home {
             Some(home) => level(ws, home, id)?,
             None => Names::default(),
         };
         let ours = load(ws, id)?;
-        super::check(ws, &ours)?;
+        super::check(ws, &ours, whose)?;
         let (works, known) = works(ws, &ours, &there)?;
         let all: Vec<ObjectId> = known.iter().chain(&works).copied().collect();
         let at_home = there.logs.get(id).copied();
@@ -35,7 +41,12 @@ pub fn say_so(ws: &Workspace, home: Option<&Remote<'_>>, id: &SessionId) -> Resu
         if is_said && (home.is_none() || at_home == Some(ours.tip)) {
             return Ok(all);
         }
-        let event = propose(ws, &ours, Kind::Note, Claim::Plain, |event| say(event, &works))?;
+        let event = propose(ws, &ours, Kind::Note, Claim::Plain, |event| {
+            say(event, &works);
+            if !ws.owns(&ours.event.summary) {
+                event.note = Some(format!("{NOTE}, by another clone than its owner's"));
+            }
+        })?;
         let Some(home) = home else {
             match ws.store().advance(&event, Expected::At(ours.tip))? {
                 Append::Done(_) => return Ok(all),

@@ -29,6 +29,16 @@ pub enum Files {
     Remove,
 }
 
+/// Whose sessions are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whose {
+    /// This clone's alone.
+    #[default]
+    Ours,
+    /// Another clone's too, whose owner may be gone; the log says so, and whose it is stays what it was.
+    Anybodys,
+}
+
 /// What was forgotten, and what was not.
 #[derive(Debug)]
 pub struct Report {
@@ -79,9 +89,11 @@ pub fn check_not_forgotten(ws: &Workspace, session: &Session) -> Result<()> {
 /// Checks that a session's work may be forgotten here.
 ///
 /// # Errors
-/// Sessions of other clones, and those that have not ended.
-pub fn check(ws: &Workspace, session: &Session) -> Result<()> {
-    ws.check_owned(session)?;
+/// Sessions of other clones, unless it is forced, and those that have not ended.
+pub fn check(ws: &Workspace, session: &Session, whose: Whose) -> Result<()> {
+    if whose == Whose::Ours {
+        ws.check_owned(session)?;
+    }
     let state = session.event.summary.state;
     match state {
         State::Terminated => Ok(()),
@@ -96,16 +108,16 @@ pub fn check(ws: &Workspace, session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`]; a home that can't be reached or does not take the log: then nothing was removed anywhere.
-pub fn forget(ws: &mut Workspace, id: &SessionId, files: Files) -> Result<Report> {
+pub fn forget(ws: &mut Workspace, id: &SessionId, files: Files, whose: Whose) -> Result<Report> {
     ws.prepare()?;
     let ws = &*ws;
     let guard = ws.run_dir(id).guard(id)?;
-    check(ws, &load(ws, id)?)?;
+    check(ws, &load(ws, id)?, whose)?;
     if files == Files::Remove {
         held::check_unused(ws, id)?;
     }
     let home = home(ws, &load(ws, id)?.event.summary)?;
-    let forgotten = log::say_so(ws, home.as_ref(), id)?;
+    let forgotten = log::say_so(ws, home.as_ref(), id, whose)?;
     let session = load(ws, id)?;
     let mut remotes = Vec::new();
     if let Some(home) = &home {
