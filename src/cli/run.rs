@@ -12,7 +12,7 @@ use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
 use crate::ops::interrupt::Interrupt;
 use crate::ops::launch::{check_variables, start};
-use crate::ops::relay::Push;
+use crate::ops::relay::{Push, unsent};
 use crate::ops::stop::{Stop, suspend, terminate};
 use crate::ops::trust::Trust;
 use crate::ops::view::{Depth, view};
@@ -116,6 +116,15 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
                     .map(ToString::to_string)
                     .unwrap_or_default();
                 out::say(&format!("{id}: terminated ({outcome})"));
+            }
+            if let Some(why) = unsent(ws, id)?
+                && !quiet
+            {
+                out::say(&format!(
+                    "warning: {id}: not sent yet: {}",
+                    crate::render::escape(&why)
+                ));
+                out::say("hint: 'git session push' tries again, and says what came of it");
             }
             let code = exit_code(&session);
             if as_json {

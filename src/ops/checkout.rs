@@ -32,6 +32,11 @@ fn reason(id: &SessionId) -> String {
     format!("session {id}")
 }
 
+/// Whether a worktree is locked as this session's, and by nobody else.
+pub fn is_locked_for(worktree: &Worktree, id: &SessionId) -> bool {
+    worktree.lock.as_ref().is_some_and(|lock| *lock == reason(id))
+}
+
 /// Makes or finds the worktree of a pending session.
 ///
 /// # Errors

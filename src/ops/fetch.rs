@@ -21,6 +21,9 @@ use crate::session::merge::Relation;
 use crate::store::names::NOTES;
 use crate::store::{Append, Session};
 
+/// Why a log is not followed that went on here while it was fetched.
+pub const CHANGED_HERE: &str = "it was changed here meanwhile";
+
 /// What is to be fetched.
 #[derive(Debug, Default)]
 pub struct Fetch<'a> {
@@ -256,7 +259,7 @@ pub fn follow(
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
         let fate = match moved? {
             Append::Done(_) => fate,
-            Append::Moved(_) => Fate::Refused("it was changed here meanwhile".to_owned()),
+            Append::Moved(_) => Fate::Refused(CHANGED_HERE.to_owned()),
         };
         report.lines.push(Line {
             id: session.id().clone(),

@@ -4,21 +4,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
 use super::aside::ignored;
-use super::checkout::standing;
+use super::branch;
+use super::checkout::{is_locked_for, standing};
 use super::error::Result;
 use super::local::Place;
 use super::record::load;
 use super::select::local_ids;
 use super::workspace::Workspace;
+use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};
 use crate::git::snapshot::{self, Capture};
 use crate::git::worktree::{self, Worktree};
-use crate::session::{SessionId, State};
+use crate::session::{SessionId, State, Summary};
 use crate::store::{Session, names};
+use crate::worker::{Probe, probe};
 
 /// What is to be pruned.
 #[derive(Debug, Default)]
@@ -82,7 +86,7 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
         let Some(session) = ws.store().load(&id)? else {
             continue;
         };
-        if !ws.owns(&session.event.summary) || !is_due(&session, prune.older_than) {
+        if !is_due(&session, prune.older_than) {
             continue;
         }
         let run_dir = ws.run_dir(&id);
@@ -94,13 +98,20 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
         let place = run_dir.place()?;
         if let Some(found) = standing(ws, &run_dir)? {
             let ignored = ignored_files(ws, &found.path)?;
-            let mut kept = why_kept(ws, &session, &found)?;
+            let mut kept = match ws.owns(&session.event.summary) {
+                true => why_kept(ws, &session, &found)?,
+                false => why_kept_of_another(ws, &session, &found)?,
+            };
             if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
                 kept = Some("it has ignored files".to_owned());
             }
             if kept.is_none() && prune.mode == Mode::Do {
                 worktree::remove(&ws.repo, &found, &ws.trash())?;
                 run_dir.clear_place()?;
+                if !ws.owns(&session.event.summary) {
+                    // What held the branch is gone, so that it can follow to where the session ended.
+                    branch::follow(ws, &session)?;
+                }
             }
             findings.push(Finding {
                 id: id.clone(),
@@ -121,8 +132,8 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 ignored: None,
             });
         }
-        if prune.older_than.is_some() {
-            findings.extend(branch(ws, &session, place.as_ref(), prune)?);
+        if prune.older_than.is_some() && ws.owns(&session.event.summary) {
+            findings.extend(merged_branch(ws, &session, place.as_ref(), prune)?);
         }
     }
     if prune.mode == Mode::Do {
@@ -163,6 +174,52 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Optio
     let Some(work) = summary.work else {
         return Ok(Some("its work was never saved".to_owned()));
     };
+    why_changed(ws, summary, found, work)
+}
+
+/// The same for a worktree that a former owner has left: it holds what that one saved before another clone went on.
+fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<String>> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
+    if found.lock.is_some() && !is_locked_for(found, id) {
+        return Ok(found.lock.as_ref().map(|lock| format!("it is locked: {lock}")));
+    }
+    if run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held {
+        return Ok(Some("its worker is alive".to_owned()));
+    }
+    let never = || Ok(Some("its work was never saved".to_owned()));
+    let place = run_dir.place()?;
+    let Some(work) = place.and_then(|place| ObjectId::from_hex(place.work?.as_bytes()).ok()) else {
+        return never();
+    };
+    let mut is_kept = false;
+    for reference in ws.repo.refs().list(&names::works(id))? {
+        if let Target::Object(newest) = reference.target {
+            is_kept = is_kept || objects::is_ancestor(&ws.repo, work, newest)?;
+        }
+    }
+    if !is_kept {
+        return never();
+    }
+    let mut unsaved = None;
+    ws.store().every_event(session, |_, event| {
+        if event.summary.work == Some(work) && unsaved.is_none() {
+            unsaved = event.summary.unsaved.first().cloned();
+        }
+    })?;
+    match unsaved {
+        Some(first) => Ok(Some(format!("not all of it is saved: {first}"))),
+        None => why_changed(ws, &session.event.summary, found, work),
+    }
+}
+
+/// What is in a worktree that its saved work has otherwise; none if it is that work.
+fn why_changed(
+    ws: &Workspace,
+    summary: &Summary,
+    found: &Worktree,
+    work: ObjectId,
+) -> Result<Option<String>> {
     let signed = ws.sign()?;
     let capture = Capture {
         worktree: &found.path,
@@ -220,7 +277,7 @@ pub fn human(bytes: u64) -> String {
 }
 
 /// A branch that was made for the session goes when all that is on it is in the main worktree's HEAD.
-fn branch(
+fn merged_branch(
     ws: &Workspace,
     session: &Session,
     place: Option<&Place>,

@@ -57,7 +57,7 @@ const FEW: usize = 8;
 /// How often a log is sent again because another push of this clone came first.
 const RIVALS: usize = 10;
 /// Why a log is not sent that others wrote to as well.
-const WENT_ON: &str = "it went on there too";
+pub const WENT_ON: &str = "it went on there too";
 
 /// Sends what the remote lacks.
 ///

@@ -10,12 +10,16 @@ use gix::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::fence::refused;
+use super::fetch::{CHANGED_HERE, Fate};
 use super::launch::supervisor_environment;
 use super::local::RunDir;
+use super::parcel::Sent;
 use super::provenance;
+use super::push::WENT_ON;
 use super::record::load;
 use super::remotes::{chosen, home};
-use super::sync::sync;
+use super::sync::{Report, sync};
 use super::workspace::Workspace;
 use crate::git::remote::Remote;
 use crate::session::duration;
@@ -122,7 +126,11 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
         let Some(relay) = run_dir.relay()? else {
             return Ok(());
         };
-        send(ws, id, &relay)?;
+        match send(ws, id, &relay) {
+            // Others may still ask for something, and the end is sent after all where it can be.
+            Err(_) if relay.both_ways => {}
+            sent => drop(sent?),
+        }
         let done = attend(ws, id, &relay, &run_dir)?;
         tried = send_notes(ws, id, &relay)?.or(tried);
         drop(lease);
@@ -157,13 +165,52 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
         }
         // A log that went on elsewhere is followed, or merged, before ours is sent; a remote that is down is asked
         // again.
-        if sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)).is_ok() && is_level(ws, id, relay)? {
-            return Ok(Done::Sent);
+        match sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)) {
+            Ok(_) if is_level(ws, id, relay)? => return Ok(Done::Sent),
+            Ok(report) => {
+                if let Some(why) = for_good(&report, id) {
+                    return Err(refused(id, &remote(ws, id, relay)?, why));
+                }
+            }
+            Err(_) => {}
         }
         std::thread::sleep(pause);
         pause = pause.saturating_mul(2).min(LONGEST);
     }
     Ok(Done::GaveUp)
+}
+
+/// Why the remote will never take the log as it is, if it won't: what was refused of it, there or here.
+///
+/// A remote that can't be talked to is an error of its own, and is asked again.
+fn for_good(report: &Report, id: &SessionId) -> Option<String> {
+    let fetched = report.fetched.lines.iter().find_map(|line| match &line.fate {
+        Fate::Refused(why) if line.id == *id && why != CHANGED_HERE => Some(why.clone()),
+        _ => None,
+    });
+    fetched.or_else(|| {
+        report.sent.lines.iter().find_map(|line| match &line.log {
+            Sent::Refused(why) if line.id == *id && why != WENT_ON => Some(why.clone()),
+            _ => None,
+        })
+    })
+}
+
+/// Why a session's steps are not all sent, as its relay last said; none where they are, or it is still at it.
+///
+/// # Errors
+/// A session, or files of it here, that can't be read.
+pub fn unsent(ws: &Workspace, id: &SessionId) -> Result<Option<String>> {
+    let run_dir = ws.run_dir(id);
+    let Some(relay) = run_dir.relay()? else {
+        return Ok(None);
+    };
+    if is_level(ws, id, &relay)? {
+        return Ok(None);
+    }
+    let said = std::fs::read_to_string(run_dir.path().join("relay.log")).unwrap_or_default();
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
+    Ok(last.map(str::to_owned))
 }
 
 /// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.

@@ -144,7 +144,59 @@ on_every_format! {
     }
 }
 
+on_every_format! {
+    fn a_former_owners_worktree_goes_once_its_session_has_ended_elsewhere(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for id in ["clean", "dirty"] {
+            a.session(&format!("run -d --id {id} -- sleep 1000")).ok();
+            a.commit_file(&a.worktree(id), "one.txt", "one\n");
+            std::fs::write(a.worktree(id).join("left.txt"), "left\n").unwrap();
+            a.session(&format!("suspend --kill {id}")).ok();
+        }
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let mut done = String::new();
+        for id in ["clean", "dirty"] {
+            b.session(&format!("resume --trust {id}")).ok();
+            done = b.commit_file(&b.worktree(id), "two.txt", "two\n");
+        }
+        a.session("fetch").ok().says("taken over");
+        a.session("prune").ok();
+        assert!(a.worktree("clean").exists());
+        for id in ["clean", "dirty"] {
+            b.session(&format!("terminate --kill {id}")).ok();
+        }
+        b.session("push").ok();
+        a.session("fetch --work").ok();
+        std::fs::write(a.worktree("dirty").join("later.txt"), "later\n").unwrap();
+        a.session("prune -n").ok();
+        assert!(a.worktree("clean").exists());
+        a.session("prune").ok();
+        assert!(!a.worktree("clean").exists());
+        assert!(a.worktree("dirty").join("later.txt").exists());
+        // The branch is free, and where the session ended.
+        a.git("switch -q session/clean");
+        assert!(a.repo().join("two.txt").exists());
+        assert_eq!(b.git("rev-parse session/dirty"), done);
+        a.session("verify").ok();
+    }
+}
+
 on_one_format! {
+    fn a_relay_that_is_refused_for_good_ends_and_is_told_of(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id same -- true");
+        a.session("push").ok();
+        let run = b.session("run --push --id same -- true");
+        run.ok();
+        crate::sandbox::wait_unlocked(&b.run_dir("same").join("relay.lock"));
+        let said = || std::fs::read_to_string(b.run_dir("same").join("relay.log")).unwrap_or_default();
+        crate::sandbox::until("the relay says why", || said().contains("does not take it"));
+        assert_eq!(team.tip_at_home("same"), a.tip("same"));
+    }
+
     fn what_exists_neither_here_nor_there_is_not_found(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         for verb in ["fetch", "fetch --work", "sync", "push"] {
