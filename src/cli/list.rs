@@ -16,7 +16,8 @@ use crate::session::State;
 
 /// List sessions
 ///
-/// Shows those that have not ended, with their state, age, worker, title, branch and what their saved work changes.
+/// Shows those that have not ended, with their state, how long ago their newest event was, worker, title, branch and
+/// what their saved work changes. Since when a session is in its state is shown by 'git session show'.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these sessions: id, unique prefix, branch, worktree path, @ or -

@@ -10,6 +10,7 @@ use crate::render::{card, fields};
 
 /// Show one session in full, and how it failed
 ///
+/// 'since' is when it came into its state, 'updated' when something was added to that, as by a note or a checkpoint.
 /// Of a session that failed, its last output, what its work changes and its last commit are shown too.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -35,6 +35,8 @@ pub struct View {
     pub overdue: bool,
     /// Where its worktree is, if there is one here.
     pub worktree: Option<PathBuf>,
+    /// Since when it is in its state, as far as its log is here and was looked at.
+    pub since: Option<Timestamp>,
     /// How much its saved work changes, where that was counted.
     pub changed: Option<Changed>,
     /// Whether it may run here, and what its signatures are worth, where it came from elsewhere; lists don't look.
@@ -102,8 +104,19 @@ pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
         view.origin = origin(ws, &view.session);
         view.work_elsewhere = !work::is_here(ws, &view.session.event.summary);
         view.astray = astray(ws, &view.session)?;
+        view.since = since(ws, &view.session);
     }
     Ok(view)
+}
+
+/// The time of the newest event that led to the state; notes, checkpoints and the like only add to it.
+fn since(ws: &Workspace, session: &Session) -> Option<Timestamp> {
+    let store = ws.store();
+    let mut newest = session.clone();
+    while newest.event.from == Some(session.event.summary.state) {
+        newest = store.before(&newest).ok()??;
+    }
+    Some(newest.event.at)
 }
 
 /// A running worker's branch goes ahead of what is recorded, and a pending session has none yet.
@@ -215,6 +228,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         unsupervised: false,
         overdue,
         worktree: None,
+        since: None,
         changed: None,
         origin: None,
         forgotten: false,

@@ -37,10 +37,10 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
         state.push_str(&paint.alarm(", overdue"));
     }
     line("state", Some(state));
-    line(
-        "since",
-        Some(format!("{} ({} ago)", moment(event.at), age(event.at, now))),
-    );
+    let ago = |at| format!("{} ({} ago)", moment(at), age(at, now));
+    line("since", view.since.map(ago));
+    let updated = Some(event.at).filter(|at| Some(*at) != view.since);
+    line("updated", updated.map(ago));
     line("reason", summary.reason.as_deref().map(super::reason));
     line("title", summary.title.as_deref().map(escape));
     line("issue", summary.issue.as_deref().map(escape));
@@ -91,6 +91,7 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
     line("deadline", summary.deadline.map(moment));
     let whose = if view.here { "this clone" } else { "another clone" };
     line("owner", Some(format!("{whose}, on {}", escape(&summary.host))));
+    line("home", summary.home.as_deref().map(escape));
     if let Some(origin) = view.origin {
         line("trusted", Some(trusted(origin, paint)));
     }

@@ -53,7 +53,9 @@ impl<'v> Cell<'v> {
 ///
 /// Columns that are empty in every row are left out.
 pub fn sessions(views: &[View], now: Timestamp, width: Option<usize>, paint: Paint) -> String {
-    let heads = ["SESSION", "STATE", "AGE", "WORKER", "TITLE", "BRANCH", "CHANGED"];
+    let heads = [
+        "SESSION", "STATE", "UPDATED", "WORKER", "TITLE", "BRANCH", "CHANGED",
+    ];
     let rows: Vec<Row> = views.iter().map(|view| row(view, now)).collect();
     let mut keep: Vec<usize> = (0..COLUMNS)
         .filter(|at| *at < 3 || rows.iter().any(|row| row.cells[*at].length > 0))

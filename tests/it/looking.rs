@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::Read;
 
+use git_session::git::Repo;
+use git_session::session::Kind;
 use serde_json::json;
 
 use crate::sandbox::traces;
-use crate::{on_every_format, on_one_format};
+use crate::{logs, on_every_format, on_one_format};
 
 /// A session with one commit, one change and one new file, still running.
 fn busy(sandbox: &crate::sandbox::Sandbox, id: &str) -> crate::sandbox::Held {
@@ -350,6 +352,29 @@ on_one_format! {
         let run = running.end();
         assert_eq!(run.stderr, "", "{run}");
         assert!([0, 141].contains(&run.code), "{run}");
+    }
+
+    fn a_state_is_no_younger_for_what_only_adds_to_it(sandbox: &Sandbox) {
+        let repo = Repo::open(&sandbox.repo()).unwrap();
+        let session = logs::create(&repo, &logs::id("one"), "first");
+        // Events of the log that another program makes count from 2027-01-15 08:00:00Z.
+        let run = sandbox.session("show one");
+        run.ok().prints("  since     2027-01-15 08:00:00Z (");
+        assert!(!run.stdout().contains("updated"), "{run}");
+        let noted = logs::step(&repo, &session, Kind::Note, 60, "second").unwrap();
+        let homed = logs::step(&repo, &noted, Kind::Home, 120, "third").unwrap();
+        sandbox.git(&format!("update-ref refs/sessions/one {}", homed.tip));
+        let run = sandbox.session("show one");
+        run.ok().prints("  since     2027-01-15 08:00:00Z (");
+        run.prints("  updated   2027-01-15 08:02:00Z (");
+        let started = logs::step(&repo, &homed, Kind::Start, 180, "fourth").unwrap();
+        let again = logs::step(&repo, &started, Kind::Restart, 240, "fifth").unwrap();
+        sandbox.git(&format!("update-ref refs/sessions/one {}", again.tip));
+        let run = sandbox.session("show one");
+        run.ok().prints("  since     2027-01-15 08:03:00Z (");
+        run.prints("  updated   2027-01-15 08:04:00Z (");
+        let table = sandbox.session("list").ok().stdout();
+        assert!(table.contains(" UPDATED ") && !table.contains("AGE"), "{table}");
     }
 
     fn every_verb_speaks_json(sandbox: &Sandbox) {

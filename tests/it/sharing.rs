@@ -18,6 +18,8 @@ on_every_format! {
         assert_eq!(seen["title"], "Seen by all");
         assert_eq!(seen["here"], false);
         assert_eq!(team[0].show(&id)["here"], true);
+        let home = format!("\n  home      {}\n", seen["home"].as_str().unwrap());
+        team[1].session(&format!("show {id}")).ok().prints(&home);
         team[0].session("push").ok().says("1 session is up to date");
         team[1].session("fetch").ok().says("1 session is up to date");
     }
