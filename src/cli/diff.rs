@@ -12,6 +12,10 @@ use crate::session::State;
 /// Uncommitted changes and untracked files are included: as they are in the worktree while the session runs, else as
 /// they were saved. What another clone saved has to be here: 'git session fetch --work' brings it.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session diff --stat fix-login
+  git session diff fix-login | git apply")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

@@ -6,8 +6,19 @@ use crate::ops::exec::exec;
 
 /// Run a command in a session's worktree
 ///
-/// It runs in the foreground, with the session's environment; its exit code is passed through.
+/// It runs in the foreground, with the session's environment, and with the terminal and the stdin that you have; its
+/// exit code is passed through.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  N         the command's own
+  125       nothing is known of the command
+  126, 127  it could not be executed, or was not found
+  128+N     signal N ended it
+
+Examples:
+  git session exec fix-login -- git status --short
+  git session exec fix-login -- sh -c 'make && make test'")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

@@ -16,6 +16,10 @@ use crate::render::escape;
 /// clone is made here, or follows where it is only behind and nowhere checked out. A session of this clone that was taken over by another
 /// one is stopped, its work saved.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session fetch
+  git session fetch --work origin fix-login-3f7q2a")]
 pub struct Args {
     #[command(flatten)]
     exchange: Exchange,

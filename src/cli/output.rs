@@ -13,6 +13,10 @@ use crate::store::Session;
 /// It is kept in this clone and is no part of git, unless the session was made with --record-output: then what was kept
 /// with its work is shown where the session ran elsewhere.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session output -f fix-login
+  git session output --tail 20 fix-login")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

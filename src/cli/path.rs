@@ -10,8 +10,11 @@ use crate::render::fields::path_value;
 
 /// Print where a session's worktree is
 ///
-/// To go there: cd "$(git session path SESSION)"
+/// Where it has none here, nothing is printed, and the exit code is 1.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  cd \"$(git session path fix-login)\"")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

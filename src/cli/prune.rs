@@ -15,6 +15,10 @@ use crate::session::duration;
 /// Only what is saved goes: a worktree that was changed since, that holds something no snapshot has, or that has
 /// ignored files is kept, and named with the reason. The sessions' logs and work stay.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session prune -n
+  git session prune --older-than 30d")]
 pub struct Args {
     /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
     #[arg(value_name = "SESSION")]

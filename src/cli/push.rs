@@ -9,12 +9,18 @@ use crate::render::escape;
 
 /// Send sessions to a remote
 ///
+/// Without names all sessions that are here go, those that have ended too; the remote comes first, then the names.
 /// Their logs go, and the work that these name: commits, uncommitted changes, untracked files and the worker's state
 /// directory (session.pushUntracked and session.pushState keep work here that has the latter two). The notes that say
 /// which session made a commit (refs/notes/sessions) go along, added to those that are there; a remote that doesn't
 /// take them gets the sessions all the same. The first push makes the remote the session's home, where its ownership
 /// is decided. Output stays here unless it was recorded.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session push
+  git session push origin fix-login
+  git session push -n")]
 pub struct Args {
     #[command(flatten)]
     exchange: Exchange,

@@ -16,6 +16,10 @@ use crate::render::fields::path_value;
 /// Work that another clone saved and that is not here yet is fetched.
 /// Prints where it is. 'git worktree remove' takes it away again.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session restore fix-login
+  git session restore --at 3 --to ../as-it-was fix-login")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

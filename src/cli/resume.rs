@@ -9,6 +9,10 @@ use crate::ops::launch::resume;
 /// The worktree is used as it stands; where it is gone, it is put back as it was saved. The worker's resume command
 /// runs, or else its command again, with GIT_SESSION_RESUMED set. A frozen session's processes simply go on.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session resume fix-login
+  git session resume --state suspended")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -7,9 +7,15 @@ use crate::ops::launch::start;
 
 /// Run what an ended session ran again, as a new session
 ///
-/// The new session begins from the same base, on a branch of its own, and names the old one as its parent. Prints the
-/// new session's id once its worker runs.
+/// The new session begins from the same base, on a branch of its own, and names the old one as its parent. What the old
+/// one did stays with that.
+///
+/// Returns at once, as 'run --detach' does, and prints the new session's id once its worker runs: 'git session output
+/// -f' follows it, 'git session wait' tells how it ended. The worker's stdin is empty, and it has no terminal.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session wait $(git session retry run-the-tests)")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

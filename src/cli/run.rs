@@ -24,9 +24,24 @@ use crate::worker::{Signal, on_signal};
 
 /// Create a session, start it, follow its output and wait for its end
 ///
-/// The worker's exit code is passed through. Ctrl-C ends the session, its work saved, unless session.interrupt says
-/// suspend or detach; a second Ctrl-C kills the worker at once.
+/// The worker's exit code is passed through. Its stdin is empty and it has no terminal: what waits for input ends at
+/// once, so a coding agent is to be run in the mode that prints and asks nothing.
+///
+/// Ctrl-C, or the signal TERM, ends the session, its work saved, unless session.interrupt says suspend or detach; a
+/// second one kills the worker at once. Closing the terminal ends nothing: the session runs on, as with --detach.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  N         the worker's own
+  124       its time limit was reached
+  125       nothing is known of the command; git bisect run skips that
+  126, 127  it could not be executed, or was not found
+  128+N     signal N ended it; 130 after Ctrl-C
+
+Examples:
+  git session run -- make test
+  git session run -- sh -c 'make && make test'
+  git session run -d --worker agent --title 'Fix the login page'")]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -178,7 +193,8 @@ fn interrupted(
             } else {
                 out::say(&format!("{id}: stopped, its work saved"));
                 out::say(&format!(
-                    "hint: 'git session diff {id}' shows the work, 'git session retry {id}' runs it again"
+                    "hint: 'git session diff {id}' shows the work, 'git session restore {id}' puts it into a new directory, \
+                     'git session retry {id}' runs it again from its base"
                 ));
             }
             Ok(code)

@@ -12,6 +12,10 @@ use crate::session::{Ask, duration};
 /// staged, unstaged and untracked files, and the worker's own state directory; what can't be saved is named.
 /// A session that another clone owns is asked for: its owner suspends it at its next sync.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session suspend fix-login --reason 'the train leaves'
+  git session suspend --state running")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

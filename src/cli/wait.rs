@@ -18,6 +18,17 @@ use crate::store::Session;
 /// the command 125. The home of a session that another clone owns is asked now and then; should that session be overdue
 /// there, with a grace and session.syncInterval gone by since its time was up, that is 125.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  N         the worker's own; of several 0 if all are 0, else 1
+  124       a time limit was reached: that of --timeout, or its own
+  125       nothing is known of the command: it is stale or overdue
+  126, 127  it could not be executed, or was not found
+  128+N     signal N ended it
+
+Examples:
+  git session wait fix-login && git merge session/fix-login-3f7q2a
+  git session wait --any --timeout 1h --state running")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -40,6 +40,14 @@ fn page(mut command: clap::Command, heading: &str, end: &str) -> (String, Vec<u8
         [] => String::new(),
         aliases => format!(".PP\nAlso known as {}.\n", aliases.join(", ")),
     };
+    // The page's name has said the first sentence.
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    if let Some(long) = command.get_long_about().map(ToString::to_string)
+        && let Some(rest) = long.strip_prefix(&about)
+    {
+        command = command.long_about(rest.trim_start_matches('.').trim_start().to_owned());
+    }
+    let last = command.get_after_long_help().map(ToString::to_string);
     let usage = command.render_usage().to_string().replacen("Usage: ", "", 1);
     let man = Man::new(command.override_usage(usage).subcommand_help_heading("VERBS"));
     // Neither a date nor a version, so that a page changes only when what it says does. No hyphenation and no
@@ -55,11 +63,33 @@ fn page(mut command: clap::Command, heading: &str, end: &str) -> (String, Vec<u8
         man.render_subcommands_section(&mut text).unwrap();
     }
     man.render_options_section(&mut text).unwrap();
+    text.extend_from_slice(last.as_deref().map(last_sections).unwrap_or_default().as_bytes());
     if !heading.is_empty() {
         text.extend_from_slice(format!(".SH \"{heading}\"\n").as_bytes());
     }
     text.extend_from_slice(end.as_bytes());
     (format!("{name}.1"), text)
+}
+
+/// What stands at the end of a verb's help, as sections: a heading with a colon, then lines that are set in.
+fn last_sections(help: &str) -> String {
+    let mut out = String::new();
+    for block in help.split("\n\n") {
+        let (heading, lines) = block.split_once(":\n").unwrap();
+        let heading = match heading {
+            "Exit codes" => "EXIT STATUS",
+            "Examples" => "EXAMPLES",
+            other => panic!("'{other}' is no section of ours"),
+        };
+        // A page that is 80 columns wide sets them in by 7.
+        assert!(lines.lines().all(|line| line.len() <= 72), "{lines}");
+        let lines = lines
+            .replace('\\', "\\e")
+            .replace('-', "\\-")
+            .replace('\'', "\\(aq");
+        out += &format!(".SH \"{heading}\"\n.nf\n{lines}\n.fi\n");
+    }
+    out
 }
 
 /// What the main page says beyond its options, with the lists of fields filled in.
