@@ -17,23 +17,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A command line that can't be understood.
-    pub fn usage(error: &clap::Error) -> Failure {
-        let text = error.render().to_string();
-        let message = text
-            .strip_prefix("error: ")
-            .unwrap_or(&text)
-            .trim_end()
-            .to_owned();
-        Failure {
-            code: "usage",
-            message,
-            hint: None,
-            exit: 129,
-        }
-    }
-
-    /// A bad value on the command line that clap can't know of.
+    /// A command line that can't be read, or a bad value on it.
     pub fn bad_usage(message: impl Into<String>) -> Failure {
         Failure {
             code: "usage",
@@ -105,13 +89,7 @@ impl Failure {
 
     /// Tells it to a person and gives the exit code.
     pub fn say(&self) -> i32 {
-        // clap's own text has lines of its own; all other messages are one.
-        let message = if self.code == "usage" {
-            self.message.clone()
-        } else {
-            escape(&self.message)
-        };
-        out::say(&format!("error: {message}"));
+        out::say(&format!("error: {}", escape(&self.message)));
         if let Some(hint) = &self.hint {
             out::say(&format!("hint: {}", escape(hint)));
         }

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
     /// Only sessions of this issue
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     issue: Option<String>,
     /// Only sessions of this named worker
     #[arg(long, value_name = "NAME")]

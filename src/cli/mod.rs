@@ -33,6 +33,7 @@ mod suspend;
 mod sync;
 mod terminate;
 mod trust;
+mod usage;
 mod verify;
 mod wait;
 
@@ -139,7 +140,11 @@ fn only<A: Args>(words: &[OsString]) -> Option<A> {
 }
 
 /// Reads any command line, and knows what to say of it.
-fn whole(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn whole(mut arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // The parser's own 'help' knows no help of itself.
+    if arguments.get(1).is_some_and(|verb| verb == "help") {
+        arguments.retain(|word| word != "-h" && word != "--help");
+    }
     // Taking it apart is left to the end of the process.
     let mut definition = ManuallyDrop::new(command());
     let matches = definition.try_get_matches_from_mut(arguments)?;
@@ -161,18 +166,22 @@ pub fn main() -> i32 {
     if let Some(verb) = Verb::alone(arguments.get(1..).unwrap_or_default()) {
         return verb.run().unwrap_or_else(|failure| failure.tell(json));
     }
+    let words = arguments.get(1..).unwrap_or_default().to_vec();
     let result = match whole(arguments) {
         Ok(cli) => match cli.verb {
             Some(verb) => verb.run(),
             // What was meant for a verb is taken for a session.
-            None => cli.list.run().map_err(|failure| match failure.word() {
-                "not-found" => {
-                    failure.hint("'git session -h' shows the verbs, 'git session list --all' the sessions")
+            None => cli.list.run().map_err(|failure| {
+                let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+                match failure.word() {
+                    "not-found" if usage::alike(first).is_some() => usage::no_verb(first),
+                    "not-found" => failure
+                        .hint("'git session -h' shows the verbs, 'git session list --all' the sessions"),
+                    _ => failure,
                 }
-                _ => failure,
             }),
         },
-        Err(error) if error.use_stderr() => Err(Failure::usage(&error)),
+        Err(error) if error.use_stderr() => Err(usage::usage(&error, &words)),
         Err(help) => {
             out::data(help.render().to_string().as_bytes());
             return 0;

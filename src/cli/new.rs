@@ -28,19 +28,25 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct What {
     /// What it is for, one line; the id is made from it
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     title: Option<String>,
     /// The issue or ticket that it belongs to
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     issue: Option<String>,
     /// A worker from git config (session-worker.NAME.command); further arguments are added to its command
     #[arg(short, long, value_name = "NAME")]
     worker: Option<String>,
     /// The commit to begin from [default: HEAD, or the tip of an existing --branch]
-    #[arg(long, value_name = "REV")]
+    #[arg(long, value_name = "REV", allow_hyphen_values = true)]
     base: Option<String>,
     /// The branch to work on, new or existing [default: session/ID]
-    #[arg(short, long, value_name = "NAME", conflicts_with = "no_branch")]
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        conflicts_with = "no_branch",
+        allow_hyphen_values = true
+    )]
     branch: Option<String>,
     /// Work on a detached HEAD
     #[arg(long)]
@@ -64,7 +70,7 @@ pub struct What {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     grace: Option<Duration>,
     /// How many more attempts follow a failure, after a pause that doubles from 1s
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     retries: Option<u32>,
     /// Keep the worker's output with its work: the last 64 KiB, or all of it
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "tail", value_parser = record_output)]

@@ -34,7 +34,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Stopping {
     /// Why, for the log
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub reason: Option<String>,
     /// How long it may take to end before it is killed [default: the session's own, or 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// The text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a duration like 90s, 30m, 1h30m or 2d")]
+#[error(
+    "'{0}' is not a duration: seconds like 90, or numbers with ms, s, m, h, d or w, like 90s, 1h30m or 2d"
+)]
 pub struct DurationError(pub String);
 
 const UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];

@@ -94,7 +94,7 @@ impl FromStr for Ask {
 
     fn from_str(text: &str) -> Result<Ask, UnknownWord> {
         let found = Ask::ALL.into_iter().find(|ask| ask.word() == text);
-        found.ok_or_else(|| UnknownWord(text.to_owned()))
+        found.ok_or_else(|| UnknownWord::new(text, &Ask::ALL.map(Ask::word)))
     }
 }
 

@@ -158,15 +158,28 @@ impl Kind {
 
 /// The text names no state or event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not one of the known words")]
-pub struct UnknownWord(pub String);
+#[error("'{word}' is not one of {known}")]
+pub struct UnknownWord {
+    word: String,
+    known: String,
+}
+
+impl UnknownWord {
+    /// With the words that are known.
+    pub fn new(word: &str, known: &[&str]) -> UnknownWord {
+        UnknownWord {
+            word: word.to_owned(),
+            known: known.join(", "),
+        }
+    }
+}
 
 impl FromStr for State {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<State, UnknownWord> {
         let found = State::ALL.into_iter().find(|state| state.word() == text);
-        found.ok_or_else(|| UnknownWord(text.to_owned()))
+        found.ok_or_else(|| UnknownWord::new(text, &State::ALL.map(State::word)))
     }
 }
 
@@ -177,7 +190,7 @@ impl FromStr for Kind {
         Kind::ALL
             .into_iter()
             .find(|kind| kind.word() == text)
-            .ok_or_else(|| UnknownWord(text.to_owned()))
+            .ok_or_else(|| UnknownWord::new(text, &Kind::ALL.map(Kind::word)))
     }
 }
 

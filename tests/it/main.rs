@@ -42,6 +42,7 @@ mod snapshot;
 mod state;
 mod transports;
 mod trust;
+mod usage;
 mod verify;
 mod worker;
 mod workers;
