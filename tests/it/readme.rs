@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::recipes::block;
 use crate::scratch::Scratch;
 
 /// Writes what was printed into the README instead of comparing it.
@@ -210,6 +211,29 @@ fn the_readme_names_every_verb() {
         .filter(|verb| !text.contains(&format!("`{verb}`")))
         .collect();
     assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn a_session_goes_from_clone_to_clone_as_the_readme_says() {
+    let shop = Scratch::new();
+    shop.ok("git config session-worker.agent.command 'sleep 600'");
+    // One that has ended has a name that begins with the same word as in the tour.
+    shop.ok("git session run -q --title 'Fix the login page' -- true");
+    shop.ok("git init -q --bare ../home.git && git remote add origin ../home.git");
+    shop.ok("git push -q origin HEAD && git clone -q ../home.git ../laden");
+    shop.ok(&format!("set -e\n{}", block("sh", "git session suspend")));
+    let at_home = "git -C ../home.git for-each-ref --format='%(refname)' refs/sessions";
+    let sent = shop.ok(at_home);
+    assert!(
+        sent.starts_with("refs/sessions/sort-the-pears-") && sent.lines().count() == 1,
+        "{sent}"
+    );
+    // There is nobody who could be asked.
+    let there = block("sh", "git session resume").replace("resume ", "resume --trust ");
+    shop.ok(&format!("set -e\ncd ../laden\n{there}"));
+    let seen = "git -C ../laden session list --format '%(state) %(here) %(title)'";
+    assert_eq!(shop.ok(seen), "running true Sort the pears\n");
+    shop.ok("git -C ../laden session terminate -q sort");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn readme() -> String {
 }
 
 /// The first block of a kind that has some text.
-fn block(kind: &str, with: &str) -> String {
+pub fn block(kind: &str, with: &str) -> String {
     let text = readme();
     let fence = format!("```{kind}\n");
     let mut blocks = text
