@@ -241,11 +241,24 @@ on_one_format! {
                 .spawn();
             sandbox.hear(&id);
             processes::signal(running.pid(), signal);
-            running.end().exits(code).says("hint: ");
+            running.end().exits(code).says(&format!("'git session restore {id}'"));
             assert_eq!(sandbox.state(&id), "terminated");
             assert_eq!(sandbox.trailer(&id, "Outcome"), "stopped");
             assert_eq!(sandbox.saved(&id, "new.txt"), "kept");
         }
+    }
+
+    fn a_session_outlives_the_terminal_that_it_was_started_in(sandbox: &Sandbox) {
+        sandbox.fifo("up");
+        sandbox.fifo("on");
+        let script = "read x || echo nothing is said to it; (: < /dev/tty) 2> /dev/null || echo no terminal; echo up > \"$FIFOS/up\"; read x < \"$FIFOS/on\"; exit 7";
+        let running = through_git(sandbox, "--id lives-on", script);
+        sandbox.hear("up");
+        signal_all(running.pid(), Signal::HUP);
+        sandbox.tell("on", "");
+        sandbox.session("wait lives-on").exits(7);
+        running.end();
+        sandbox.session("output lives-on").ok().prints("nothing is said to it\nno terminal\n");
     }
 
     fn a_signal_that_git_passes_on_is_no_second_one(sandbox: &Sandbox) {
