@@ -13,6 +13,12 @@ use crate::session::text::escaped;
 /// The narrowest that a column is cut to.
 const NARROWEST: usize = 8;
 
+/// Where the columns stand that may be narrowed, or left out.
+const WORKER: usize = 3;
+const TITLE: usize = 4;
+const BRANCH: usize = 5;
+const CHANGED: usize = 6;
+
 /// How many columns there are.
 const COLUMNS: usize = 7;
 
@@ -157,23 +163,62 @@ fn state(view: &View) -> String {
     state
 }
 
-/// Narrows the widest columns first; the id and the state are never cut, since they are what one types and acts on.
+/// Narrows the title first, then the widest of what else is text; where that isn't enough, whole columns go.
+///
+/// The id and the state are never cut, since they are what one types and acts on, nor are numbers, which say nothing
+/// by half.
 fn fit(keep: &mut Vec<usize>, widths: &mut Vec<usize>, width: usize) {
     let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
     while total(widths) > width {
-        let widest = (0..widths.len())
-            .filter(|column| keep[*column] > 2 && widths[*column] > NARROWEST)
-            .max_by_key(|column| widths[*column]);
-        match widest {
+        let texts = (0..widths.len())
+            .filter(|column| [WORKER, TITLE, BRANCH].contains(&keep[*column]) && widths[*column] > NARROWEST);
+        match texts.max_by_key(|column| (keep[*column] == TITLE, widths[*column])) {
             Some(column) => widths[column] -= 1,
             None => {
-                // Nothing is left to be cut: the last column goes, as long as it is not one of the first three.
-                if keep.last().is_none_or(|at| *at < 3) {
+                let mut least = [TITLE, BRANCH, WORKER, CHANGED].into_iter();
+                let Some(column) = least.find_map(|at| keep.iter().position(|kept| *kept == at)) else {
                     return;
-                }
-                keep.pop();
-                widths.pop();
+                };
+                keep.remove(column);
+                widths.remove(column);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The columns that are left of all seven, and their widths.
+    fn fitted(mut widths: Vec<usize>, width: usize) -> Vec<(usize, usize)> {
+        let mut keep: Vec<usize> = (0..COLUMNS).collect();
+        fit(&mut keep, &mut widths, width);
+        keep.into_iter().zip(widths).collect()
+    }
+
+    #[test]
+    fn what_changed_is_never_cut() {
+        let widths = [23, 10, 3, 6, 40, 12, 13];
+        for width in 0..150 {
+            let fitted = fitted(widths.to_vec(), width);
+            let lasts = fitted.iter().filter(|(at, _)| *at < WORKER || *at == CHANGED);
+            assert!(
+                lasts.clone().all(|(at, wide)| *wide == widths[*at]),
+                "{width}: {fitted:?}"
+            );
+            let total: usize = fitted.iter().map(|(_, wide)| wide + 2).sum();
+            assert!(total <= width + 2 || fitted.len() == 3, "{width}: {fitted:?}");
+        }
+    }
+
+    #[test]
+    fn the_title_gives_way_first() {
+        let widths = vec![20, 7, 3, 6, 40, 12, 13];
+        assert_eq!(fitted(widths.clone(), 90)[TITLE].1, 17);
+        assert_eq!(fitted(widths.clone(), 90)[BRANCH].1, 12);
+        let narrow = fitted(widths, 65);
+        assert!(!narrow.iter().any(|(at, _)| *at == TITLE));
+        assert_eq!(narrow.last(), Some(&(CHANGED, 13)));
     }
 }
