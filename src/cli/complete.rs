@@ -172,6 +172,7 @@ fn answers(root: &Command, words: &[String]) -> Vec<(String, String)> {
             verbs(place.command)
         }
         Typing::Positional(_) if place.command.get_name() == "help" => verbs(root),
+        Typing::Positional(Some(arg)) if arg.get_id() == "remote" => values(arg),
         Typing::Positional(Some(arg)) if names_a_session(arg) => {
             sessions(place.command.get_name(), &place.given)
         }
@@ -225,6 +226,13 @@ fn values(arg: &Arg) -> Vec<(String, String)> {
             |ws| {
                 let workers = crate::ops::workers::names(&ws.repo);
                 workers.iter().map(|name| plain(name)).collect()
+            },
+        ),
+        "remote" => open().map_or_else(
+            |_| Vec::new(),
+            |ws| {
+                let remotes = ws.repo.remotes();
+                remotes.iter().map(|remote| plain(&remote.to_string())).collect()
             },
         ),
         "branch" => refs(&["refs/heads/"]),

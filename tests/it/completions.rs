@@ -53,6 +53,15 @@ fn completion_answers_what_may_come_next() {
     assert_eq!(answers(&shop, &["run", "--base", "m"])[0], "main");
     assert_eq!(answers(&shop, &["restore", "--to", ""]), [":directories"]);
     assert_eq!(answers(&shop, &["exec", "runs", "--", "make", ""]), [":command"]);
+    shop.ok("git remote add near ../near.git && git remote add far ../far.git");
+    for verb in ["push", "fetch", "sync"] {
+        assert_eq!(answers(&shop, &[verb, ""]), ["far", "near"]);
+    }
+    assert_eq!(answers(&shop, &["push", "near", ""]).len(), 3);
+    assert_eq!(
+        answers(&shop, &["list", "--remote=n"]),
+        ["--remote=far", "--remote=near"]
+    );
     assert!(answers(&shop, &["show", "-"]).contains(&"--json".to_owned()));
 }
 

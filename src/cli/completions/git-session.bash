@@ -49,6 +49,8 @@ __git_session_command() {
 # Called by git's completion, with its variables.
 _git_session() {
 	local at=${__git_cmd_idx-1}
+	# git's own completion offers files where there is no answer.
+	compopt +o default +o bashdefault 2>/dev/null
 	if [[ -z ${__git_cmd_idx-} ]]; then
 		while ((at < cword)) && [[ ${words[at]} != session ]]; do
 			((at++))
