@@ -155,6 +155,15 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unborn => "make a commit first, or give '--base'".to_owned(),
         Error::NoCommand => "give a command after '--', or a worker with '--worker'".to_owned(),
         Error::NoVariable(name) => format!("set it, or give '--env {name}=VALUE' when the session is made"),
+        Error::Exec {
+            shell: Some(line), ..
+        }
+        | Error::Command {
+            shell: Some(line), ..
+        } => {
+            let line = shell_words::quote(line);
+            format!("no shell reads a command, unless one is given: -- sh -c {line}")
+        }
         Error::Exec { .. } => {
             "a command has to be found under its name wherever its session runs; one in PATH may lie anywhere"
                 .to_owned()
@@ -165,6 +174,7 @@ fn hint(error: &Error) -> Option<String> {
         ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
+        Error::PathExists(_) => "remove it, or choose another place with '--to'".to_owned(),
         Error::NoRemote => {
             "'git remote add origin URL' adds one; of several, name one or set session.remote".to_owned()
         }
@@ -182,7 +192,10 @@ fn hint(error: &Error) -> Option<String> {
             None => "'git remote add' a remote that has it, then 'git session fetch --work'".to_owned(),
         },
         Error::ClaimLost { id, .. } => {
-            format!("'git session show {id}' shows it as it is now; claiming it again takes it from them")
+            format!(
+                "'git session show {id}' shows it as it is now; 'git session claim {id}' takes it from them, \
+                 with '--force' even where it runs"
+            )
         }
         Error::RunsElsewhere { id, .. } => {
             format!(

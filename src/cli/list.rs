@@ -7,8 +7,8 @@ use serde_json::json;
 use super::common::{one, open};
 use super::error::Failure;
 use super::out;
-use crate::ops::Workspace;
 use crate::ops::view::{Depth, Filter, View, list, list_remote};
+use crate::ops::{Error, Workspace};
 use crate::render::format::Format;
 use crate::render::porcelain::{Ending, record};
 use crate::render::{escape, fields, table};
@@ -114,7 +114,9 @@ impl Args {
             return Ok(0);
         }
         if overview.views.is_empty() {
-            let rest = if self.all || !filter.states.is_empty() {
+            let rest = if ws.store().list().map_err(Error::from)?.sessions.is_empty() {
+                " yet; 'git session run -- COMMAND' makes one and runs the command in it"
+            } else if self.all || !filter.states.is_empty() {
                 ""
             } else {
                 "; --all shows those that have ended"

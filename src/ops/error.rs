@@ -48,6 +48,8 @@ pub enum Error {
     NoBranch(String),
     #[error("'{}' exists already and is not empty", .0.display())]
     PathTaken(PathBuf),
+    #[error("'{}' exists already", .0.display())]
+    PathExists(PathBuf),
     #[error("there is no commit yet to begin from")]
     Unborn,
     #[error("session '{id}' has no worktree here: {why}")]
@@ -70,6 +72,14 @@ pub enum Error {
         id: SessionId,
         code: i32,
         message: String,
+        shell: Option<String>,
+    },
+    /// A command beside the worker could not be executed.
+    #[error("{message}")]
+    Command {
+        code: i32,
+        message: String,
+        shell: Option<String>,
     },
     /// The supervisor said why it gave up.
     #[error("session '{id}': {message}")]
@@ -194,7 +204,7 @@ impl Error {
             Error::BranchExists { .. } => "branch-exists",
             Error::BranchInUse { .. } => "branch-in-use",
             Error::NoBranch(_) => "no-such-branch",
-            Error::PathTaken(_) => "path-taken",
+            Error::PathTaken(_) | Error::PathExists(_) => "path-taken",
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",
             Error::NotInSession => "not-found",
@@ -202,7 +212,7 @@ impl Error {
             Error::Worker(_) => "bad-worker",
             Error::Option { .. } => "bad-option",
             Error::NoVariable(_) => "no-variable",
-            Error::Exec { .. } => "not-executable",
+            Error::Exec { .. } | Error::Command { .. } => "not-executable",
             Error::Supervisor { .. } => "supervisor",
             Error::StillAlive { .. } => "still-alive",
             Error::Unknown { .. } | Error::NotLaunchedHere(_) => "unknown",
@@ -232,7 +242,7 @@ impl Error {
     /// be executed, 129 for what was typed wrongly.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Error::Exec { code, .. } => *code,
+            Error::Exec { code, .. } | Error::Command { code, .. } => *code,
             Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
                 git::Error::NoSuchCommit(_) | git::Error::NoSuchRemote(_) => 1,
                 _ => 128,

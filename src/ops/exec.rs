@@ -1,6 +1,6 @@
 //! `exec`: a command of the user's own in a session's worktree.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::error::{Error, Result};
 use super::select::worktree_of;
@@ -9,6 +9,13 @@ use crate::git::command::LOCAL_VARIABLES;
 use crate::session::Outcome;
 use crate::store::Session;
 use crate::worker::{End, foreground};
+
+/// A line that was written for a shell, and given as the name of a program.
+pub fn for_a_shell(program: &OsStr) -> Option<String> {
+    let line = program.to_str()?;
+    let marks = [' ', ';', '&', '|', '<', '>', '$', '*'];
+    line.contains(marks).then(|| line.to_owned())
+}
 
 /// Runs it to its end, on the caller's own terminal, and gives its exit code.
 ///
@@ -25,10 +32,10 @@ pub fn exec(ws: &Workspace, session: &Session, command: &[OsString]) -> Result<i
         ("PWD", dir.clone().into_os_string()),
         ("GIT_SESSION_ID", id.as_str().into()),
     ];
-    let end = foreground(command, &dir, &LOCAL_VARIABLES, &set).map_err(|error| Error::Exec {
-        id: id.clone(),
+    let end = foreground(command, &dir, &LOCAL_VARIABLES, &set).map_err(|error| Error::Command {
         code: error.exit_code(),
         message: error.to_string(),
+        shell: command.first().and_then(|program| for_a_shell(program)),
     })?;
     Ok(match end {
         End::Code(code) => code,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::checkout;
 use super::claim::{Claim, claim, stand_down};
 use super::error::{Error, Result};
+use super::exec::for_a_shell;
 use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
 use super::push;
 use super::record::{check, load, spec};
@@ -165,6 +166,7 @@ fn check_program(ws: &Workspace, session: &Session, kind: Kind) -> Result<()> {
             id: session.id().clone(),
             code: error.exit_code(),
             message: error.to_string(),
+            shell: for_a_shell(program),
         }),
     }
 }
@@ -229,6 +231,10 @@ fn launch_here(
             id: id.clone(),
             code,
             message,
+            shell: spec
+                .command
+                .first()
+                .and_then(|program| for_a_shell(program.as_os_str())),
         }),
         Report::Refused { message } => Err(Error::Supervisor {
             id: id.clone(),

@@ -54,7 +54,7 @@ pub fn restore(
     let seq = event.seq;
     let path = to.unwrap_or_else(|| ws.worktree_root().join(format!("{id}@{seq}")));
     if path.symlink_metadata().is_ok() {
-        return Err(Error::PathTaken(path));
+        return Err(Error::PathExists(path));
     }
     // git's filters are run on what the files hold.
     let source = trust::check_restore(ws, session, work, trust)?;

@@ -19,6 +19,9 @@ const KEYS: [&str; 6] = [
     "retries",
 ];
 
+/// What is replaced by the session's values, where it is a whole argument.
+const PLACEHOLDERS: [&str; 4] = ["{title}", "{issue}", "{id}", "{worktree}"];
+
 /// A worker as configured, every value understood.
 #[derive(Debug, Default)]
 pub struct Configured {
@@ -56,8 +59,16 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
     for (key, value) in values {
         let full = format!("{SECTION}.{name}.{key}");
         let bad = |why: String| Error::Worker(format!("{full}: {why}"));
-        let words =
-            |text: &str| shell_words::split(text).map_err(|error| bad(format!("{error} in '{text}'")));
+        let words = |text: &str| {
+            let words = shell_words::split(text).map_err(|error| bad(format!("{error} in '{text}'")))?;
+            match words.iter().find(|word| is_unknown_placeholder(word)) {
+                Some(word) => Err(bad(format!(
+                    "unknown placeholder '{word}'; known are {}",
+                    PLACEHOLDERS.join(", ")
+                ))),
+                None => Ok(words),
+            }
+        };
         let time = |text: &str| duration::parse(text).map_err(|error| bad(error.to_string()));
         // git's keys have no case.
         match KEYS.into_iter().find(|known| known.eq_ignore_ascii_case(&key)) {
@@ -94,6 +105,14 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
         check_program(name, command)?;
     }
     Ok(worker)
+}
+
+/// A name in braces, and nothing else, that stands for nothing.
+fn is_unknown_placeholder(word: &str) -> bool {
+    let name = word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let is_name =
+        name.is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()));
+    is_name && !PLACEHOLDERS.contains(&word)
 }
 
 /// A program with a relative path is looked for in the worktree, which isn't there yet.

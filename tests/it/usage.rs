@@ -79,4 +79,57 @@ on_one_format! {
         assert_eq!(sandbox.session("help -h").ok().text(), help);
         assert_eq!(sandbox.session("help --help").ok().text(), help);
     }
+
+    fn a_line_for_a_shell_is_not_the_name_of_a_program(sandbox: &Sandbox) {
+        sandbox.session("new --id made -- true").ok();
+        sandbox.session("run --id there -- true").ok();
+        for line in ["run --", "exec there --"] {
+            let run = sandbox.session_command(line).args(["echo hi && ls"]).run();
+            run.fails(127).says("sh -c 'echo hi && ls'");
+        }
+        let run = sandbox.session("exec there -- no-such-program");
+        run.fails(127);
+        assert!(run.stderr.starts_with("error: 'no-such-program' not found"), "{run}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    }
+
+    fn a_place_that_is_taken_is_left_by_the_option_of_that_verb(sandbox: &Sandbox) {
+        sandbox.session("run --id there -- true").ok();
+        sandbox.session("restore there").ok();
+        let run = sandbox.session("restore there");
+        run.fails(1).says("exists already\n").says("'--to'");
+        std::fs::create_dir(sandbox.root().join("taken")).unwrap();
+        let run = sandbox.session_command("restore there --to").args([sandbox.root().join("taken")]).run();
+        run.fails(1).says("exists already\n");
+    }
+
+    fn without_any_session_the_first_is_shown(sandbox: &Sandbox) {
+        for line in ["", "list", "list --all", "list --state running"] {
+            sandbox.session(line).ok().says("no sessions yet; 'git session run -- COMMAND'");
+        }
+        sandbox.session("run -- true").ok();
+        sandbox.session("").ok().says("no sessions; --all shows");
+        sandbox.session("list --state running").ok().says("no sessions\n");
+        sandbox.session("doctor").prints("there is no remote");
+    }
+
+    fn what_nobody_supervises_leads_to_recover(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id lost");
+        sandbox.kill_supervisor(&held);
+        sandbox.session("show lost").ok().says("hint: 'git session recover lost'");
+        sandbox.kill_worker(&held);
+        sandbox.session("show lost").ok().says("hint: 'git session recover lost'");
+        assert_eq!(sandbox.session("show --json lost").ok().stderr, "");
+    }
+
+    fn a_placeholder_that_stands_for_nothing_is_refused(sandbox: &Sandbox) {
+        sandbox.config("session-worker.agent.command", "true {titel}");
+        let run = sandbox.session("new --worker agent");
+        run.fails(run.code).says("unknown placeholder '{titel}'; known are {title}, {issue}, {id}, {worktree}");
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+        sandbox.config("session-worker.agent.command", "true {title} a{b}c {} '{\"a\":1}' '{ print }'");
+        sandbox.session("run --worker agent").ok();
+        // What is given on the command line is the user's own.
+        sandbox.session("run --worker agent -- {nope}").ok();
+    }
 }

@@ -70,11 +70,14 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
         line.but("'git remote add' it, or let session.home name the remote that leads there");
     }
     if report.lines.len() == before {
-        let remotes = count(ws.repo.remotes().len(), "remote", "remotes");
-        report.ok(
-            "remotes",
-            format!("{remotes}, and every session's home is one of them"),
-        );
+        let message = match ws.repo.remotes().len() {
+            0 => "there is no remote, and no session has a home".to_owned(),
+            some => {
+                let remotes = count(some, "remote", "remotes");
+                format!("{remotes}, and every session's home is one of them")
+            }
+        };
+        report.ok("remotes", message);
     }
     Ok(())
 }
