@@ -1,13 +1,13 @@
-use super::common::{Telling, launching, one, open};
+use super::common::{Selection, Telling, launching, open};
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
 use crate::ops::create::retry;
 use crate::ops::launch::start;
 
-/// Run what an ended session ran again, as a new session
+/// Run what ended sessions ran again, each as a new session
 ///
-/// The new session begins from the same base, on a branch of its own, and names the old one as its parent. What the old
+/// A new session begins from the same base, on a branch of its own, and names the old one as its parent. What the old
 /// one did stays with that.
 ///
 /// Returns at once, as 'run --detach' does, and prints the new session's id once its worker runs: 'git session output
@@ -17,8 +17,8 @@ use crate::ops::launch::start;
 Examples:
   git session wait $(git session retry run-the-tests)")]
 pub struct Args {
-    /// The session: id, unique prefix, branch, worktree path, @ or -
-    session: String,
+    #[command(flatten)]
+    sessions: Selection,
     #[command(flatten)]
     approving: Approving,
     #[command(flatten)]
@@ -28,14 +28,15 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let ended = one(&ws, &self.session)?;
-        let trust = self.approving.ask_again(&ws, &ended, &self.telling)?;
-        let session = retry(&mut ws, &ended, &trust)?;
-        if !self.telling.json {
-            out::data(format!("{}\n", session.id()).as_bytes());
-        }
-        let launched = start(&mut ws, session.id(), launching(false, None, trust)?)?;
-        self.telling.show(&ws, launched.session)?;
-        Ok(0)
+        let sessions = self.sessions.resolve(&ws)?;
+        self.telling.each(&mut ws, sessions, |ws, ended| {
+            let trust = self.approving.ask_again(ws, ended, &self.telling)?;
+            let session = retry(ws, ended, &trust)?;
+            if !self.telling.json {
+                out::data(format!("{}\n", session.id()).as_bytes());
+            }
+            let launched = start(ws, session.id(), launching(false, None, trust)?)?;
+            Ok(launched.session)
+        })
     }
 }

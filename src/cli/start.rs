@@ -1,17 +1,17 @@
-use super::common::{Telling, launching, one, open_remotely, warn_unsent};
+use super::common::{Selection, Telling, launching, open_remotely, warn_unsent};
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
 use crate::ops::launch::start;
 
-/// Start a pending session
+/// Start pending sessions
 ///
-/// Makes its branch and worktree and launches its worker in the background. Prints the session's id once the worker
-/// runs.
+/// Makes the branch and the worktree of each and launches its worker in the background. Prints a session's id once its
+/// worker runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The session: id, unique prefix, branch, worktree path, @ or -
-    session: String,
+    #[command(flatten)]
+    sessions: Selection,
     /// Without asking the session's home whether it is still this clone's
     #[arg(long)]
     offline: bool,
@@ -24,15 +24,16 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let session = one(&ws, &self.session)?;
-        let trust = self.approving.ask(&ws, &session, &self.telling)?;
-        let how = launching(self.offline, None, trust)?;
-        let launched = start(&mut ws, session.id(), how).map_err(Failure::unless_offline)?;
-        warn_unsent(&launched);
-        if !self.telling.json {
-            out::data(format!("{}\n", session.id()).as_bytes());
-        }
-        self.telling.show(&ws, launched.session)?;
-        Ok(0)
+        let sessions = self.sessions.resolve(&ws)?;
+        self.telling.each(&mut ws, sessions, |ws, session| {
+            let trust = self.approving.ask(ws, session, &self.telling)?;
+            let how = launching(self.offline, None, trust)?;
+            let launched = start(ws, session.id(), how).map_err(Failure::unless_offline)?;
+            warn_unsent(&launched);
+            if !self.telling.json {
+                out::data(format!("{}\n", session.id()).as_bytes());
+            }
+            Ok(launched.session)
+        })
     }
 }

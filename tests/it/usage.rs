@@ -132,4 +132,21 @@ on_one_format! {
         // What is given on the command line is the user's own.
         sandbox.session("run --worker agent -- {nope}").ok();
     }
+
+    fn several_are_started_and_run_again_at_once(sandbox: &Sandbox) {
+        for id in ["one", "two"] {
+            sandbox.session(&format!("new --id {id} -- true")).ok();
+        }
+        assert_eq!(sandbox.session("start one two").ok().text(), "one\ntwo");
+        sandbox.session("wait one two").ok();
+        let again = sandbox.session("retry --json one two").ok().json();
+        let ids: Vec<&str> = again["sessions"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), 2);
+        assert_eq!(again["sessions"][1]["parent"], "two");
+        sandbox.session(&format!("wait {}", ids.join(" "))).ok();
+        // What can't be started keeps nothing else from it.
+        sandbox.session("new --id three -- true").ok();
+        assert_eq!(sandbox.session("start one three").exits(1).text(), "three");
+        sandbox.session("wait three").ok();
+    }
 }
