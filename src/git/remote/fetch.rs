@@ -68,7 +68,7 @@ impl Remote<'_> {
     /// Fetches references, and gives what became of each, by its name there and in their order.
     ///
     /// # Errors
-    /// [`Error::Remote`](crate::git::Error::Remote) if the remote can't be talked to; some may have come by then.
+    /// [`Error::Remote`] if the remote can't be talked to; some may have come by then.
     pub fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<(String, Fetched)>> {
         self.fetch_with(wanted, None)
     }
@@ -128,7 +128,7 @@ impl Remote<'_> {
     /// Fetches what references of the remote, or object ids, lead to, and writes no reference.
     ///
     /// # Errors
-    /// [`Error::Remote`](crate::git::Error::Remote), also when one of them alone can't be had.
+    /// [`Error::Remote`], also when one of them alone can't be had.
     pub fn fetch_objects(&self, names: &[String]) -> Result<()> {
         if names.is_empty() {
             return Ok(());
