@@ -112,15 +112,20 @@ impl Place {
             .split_once("\n\n")
             .map(|(_, message)| message)
             .unwrap_or_default();
-        let tree = self.git("rev-parse refs/sessions/seed^{tree}").timed_output().0;
+        let spec = self
+            .git("cat-file blob refs/sessions/seed:session.json")
+            .timed_output()
+            .0;
         let mut stream = String::new();
         for number in 1..sessions {
             let name = format!("session-{number}");
             let message = format!("{}\n", message.replace("seed", &name));
+            let spec = format!("{}\n", spec.replace("seed", &name));
             stream.push_str(&format!(
                 "commit refs/sessions/{name}\ncommitter B <b@example.com> 1700000000 +0000\n\
-                 data {}\n{message}\nM 040000 {tree} \n",
-                message.len()
+                 data {}\n{message}\nM 100644 inline session.json\ndata {}\n{spec}\n",
+                message.len(),
+                spec.len()
             ));
         }
         self.git("fast-import --quiet").input(stream.as_bytes()).time();
