@@ -4,25 +4,42 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Where all places are. None goes before the last row was measured: ext4 passes over each deleted file for some
+/// minutes whenever one is made near by, and so a row would pay for what was before it.
+static ALL: OnceLock<TempDir> = OnceLock::new();
+
+/// Removes all places.
+pub fn remove() {
+    if let Some(all) = ALL.get() {
+        let _ = fs::remove_dir_all(all.path());
+    }
+}
 
 /// A repository in a directory of its own.
 pub struct Place {
     root: PathBuf,
-    _dir: tempfile::TempDir,
 }
 
 impl Place {
     fn empty() -> Place {
-        let dir = tempfile::Builder::new()
-            .prefix("git-session-bench-")
-            .tempdir()
-            .expect("a directory");
-        let root = dir.path().canonicalize().expect("its path");
+        let all = ALL.get_or_init(|| {
+            let above = std::env::var_os("TMPDIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+            tempfile::Builder::new()
+                .prefix("git-session-bench-")
+                .tempdir_in(above)
+                .expect("a directory")
+        });
+        let dir = tempfile::tempdir_in(all.path()).expect("a directory").keep();
+        let root = dir.canonicalize().expect("its path");
         let config = "[user]\nname = B\nemail = b@example.com\n[gc]\nauto = 0\n[maintenance]\nauto = false\n";
         fs::write(root.join("gitconfig"), config).expect("a configuration");
         fs::create_dir(root.join("repo")).expect("a directory");
-        let place = Place { root, _dir: dir };
+        let place = Place { root };
         place.git("init -q -b main").time();
         place
     }

@@ -3,11 +3,12 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use gix::zlib::{Compression, Inflate, Status};
+use tempfile::NamedTempFile;
 
 use super::objects::Object;
 use super::{Error, Result};
@@ -19,17 +20,12 @@ const SMALL: usize = 8 * 1024;
 /// The most that one stored block holds (RFC 1951, 3.2.4).
 const BLOCK: usize = 0xffff;
 
-/// Writes an object that isn't there yet, under its name from its first moment.
-pub fn write(objects: &Path, path: &Path, object: &Object) -> Result<()> {
+/// Writes an object that isn't there yet, under its name from its first moment; tells whether its directory is new.
+pub fn write(path: &Path, object: &Object) -> Result<bool> {
     let io = || Error::io(format!("cannot write '{}'", path.display()));
     let header = format!("{} {}\0", object.kind, object.data.len());
     let content = [header.as_bytes(), &object.data].concat();
-    let mut temp = tempfile::Builder::new()
-        // git removes leftovers of that name.
-        .prefix("tmp_obj_")
-        .permissions(fs::Permissions::from_mode(0o444))
-        .tempfile_in(objects)
-        .map_err(io())?;
+    let (mut temp, is_new) = temporary(path.parent().unwrap_or(path)).map_err(io())?;
     if content.len() < LARGE {
         temp.write_all(&stored(&content)).map_err(io())?;
     } else {
@@ -39,13 +35,26 @@ pub fn write(objects: &Path, path: &Path, object: &Object) -> Result<()> {
             .and_then(|()| deflate.flush())
             .map_err(io())?;
     }
-    if let Some(dir) = path.parent() {
-        match fs::create_dir(dir) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io()(error)),
-            _ => {}
-        }
+    temp.persist(path).map_err(|error| io()(error.error))?;
+    Ok(is_new)
+}
+
+/// Makes a file in an object's directory, and that directory where it is missing.
+fn temporary(dir: &Path) -> io::Result<(NamedTempFile, bool)> {
+    let make = || {
+        tempfile::Builder::new()
+            // git removes leftovers of that name.
+            .prefix("tmp_obj_")
+            .permissions(fs::Permissions::from_mode(0o444))
+            .tempfile_in(dir)
+    };
+    match make() {
+        Err(error) if error.kind() == ErrorKind::NotFound => match fs::create_dir(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok((make()?, true)),
+        },
+        made => Ok((made?, false)),
     }
-    temp.persist(path).map(|_| ()).map_err(|error| io()(error.error))
 }
 
 /// Reads a small object; none if it isn't there, or is anything that gix has to look at.
@@ -118,7 +127,7 @@ mod tests {
                 data,
             };
             let id = super::super::objects::hash(hash, &object).unwrap();
-            write(dir.path(), &store.object_path(&id), &object).unwrap();
+            write(&store.object_path(&id), &object).unwrap();
             let mut buffer = Vec::new();
             let found = store.try_find(&id, &mut buffer).unwrap().unwrap();
             assert_eq!(found.data, object.data, "{size}");

@@ -219,20 +219,18 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
     for object in objects {
         let id = id_of(repo, object)?;
         let path = loose_path(repo, id);
-        if let Some(fan_out) = path.parent()
-            && !directories.iter().any(|known| known == fan_out)
-        {
-            // A new directory lasts once the one above it is on disk.
-            if !fan_out.exists() && !directories.contains(&dir) {
-                directories.push(dir.clone());
-            }
-            directories.push(fan_out.to_owned());
-        }
         let is_there = File::open(&path)
             .and_then(|file| file.set_modified(SystemTime::now()))
             .is_ok();
-        if !is_there {
-            super::loose::write(&dir, &path, object)?;
+        let is_new_directory = !is_there && super::loose::write(&path, object)?;
+        // A new directory lasts once the one above it is on disk.
+        if is_new_directory && !directories.contains(&dir) {
+            directories.push(dir.clone());
+        }
+        if let Some(fan_out) = path.parent()
+            && !directories.iter().any(|known| known == fan_out)
+        {
+            directories.push(fan_out.to_owned());
         }
         if durability == Durability::Durable {
             unsynced.add(path);

@@ -1,6 +1,7 @@
 //! What was written and may be in memory alone, until something may be seen that builds on it.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -20,24 +21,27 @@ impl Unsynced {
 
     /// Presses all of them to disk.
     pub fn sync(&self) -> Result<()> {
-        all(self.paths.iter().map(PathBuf::as_path))
+        match self.paths.split_first() {
+            Some((first, others)) => all(|| one(first), others),
+            None => Ok(()),
+        }
     }
 
-    /// Presses all of them to disk, and another one with them.
-    pub fn sync_with(&self, other: &Path) -> Result<()> {
-        all(std::iter::once(other).chain(self.paths.iter().map(PathBuf::as_path)))
+    /// Presses all of them to disk, and something else with them.
+    pub fn sync_with(&self, other: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        all(
+            || other().map_err(Error::io("cannot sync a reference")),
+            &self.paths,
+        )
     }
 }
 
 /// All at the same time: a file system with a journal writes it once for everybody who waits for that.
-fn all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<()> {
-    let Some(first) = paths.next() else {
-        return Ok(());
-    };
+fn all(first: impl FnOnce() -> Result<()>, others: &[PathBuf]) -> Result<()> {
     thread::scope(|scope| {
         let beside = |path| thread::Builder::new().spawn_scoped(scope, move || one(path));
-        let others: Vec<_> = paths.map(|path| (path, beside(path))).collect();
-        let mut done = one(first);
+        let others: Vec<_> = others.iter().map(|path| (path, beside(path))).collect();
+        let mut done = first();
         for (path, thread) in others {
             // Where there is no thread to be had, this one does it.
             let synced = thread.ok().and_then(|thread| thread.join().ok());

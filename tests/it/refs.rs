@@ -383,6 +383,75 @@ fn a_removal_leaves_the_rest_of_packed_refs_as_it_was() {
     });
 }
 
+/// A name of an object that needn't be there.
+fn numbered(repo: &Repo, number: usize) -> ObjectId {
+    oid(&format!(
+        "{number:0width$x}",
+        width = repo.object_hash().len_in_hex()
+    ))
+}
+
+#[test]
+fn who_reads_a_reference_sees_whole_values_in_their_order() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let path = sandbox.git_dir().join(NAME);
+        point(&repo, NAME, numbered(&repo, 1));
+        let length = repo.object_hash().len_in_hex() + 1;
+        let last = 2000;
+        thread::scope(|scope| {
+            let readers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    let mut seen = 1;
+                    while seen < last {
+                        let text = text(&fs::read(&path).unwrap());
+                        assert_eq!(text.len(), length, "{text:?}");
+                        let number = usize::from_str_radix(text.trim(), 16).unwrap();
+                        assert!((seen..=last).contains(&number), "{number:x} after {seen:x}");
+                        seen = number;
+                    }
+                })
+            });
+            for number in 2..=last {
+                let (from, to) = (numbered(&repo, number - 1), numbered(&repo, number));
+                let durability = if number % 50 == 0 { Durable } else { Relaxed };
+                let moved = repo.refs().update(NAME, Some(to), Expected::At(from), durability);
+                assert_eq!(moved.unwrap(), Outcome::Done);
+            }
+            for reader in readers {
+                reader.join().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_reference_that_is_held_open_or_has_another_name_stays_there_as_it_was() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let path = sandbox.git_dir().join(NAME);
+        let mut open = Vec::new();
+        let mut linked = Vec::new();
+        for number in 1..=12 {
+            point(&repo, NAME, numbered(&repo, number));
+            let value = text(&fs::read(&path).unwrap());
+            if number % 3 == 0 {
+                open.push((fs::File::open(&path).unwrap(), value));
+            } else if number % 4 == 0 {
+                let copy = sandbox.git_dir().join(format!("copy-{number}"));
+                fs::hard_link(&path, &copy).unwrap();
+                linked.push((copy, value));
+            }
+        }
+        for (file, value) in open {
+            assert_eq!(std::io::read_to_string(file).unwrap(), value);
+        }
+        for (copy, value) in linked {
+            assert_eq!(text(&fs::read(copy).unwrap()), value);
+        }
+    });
+}
+
 #[test]
 fn a_lock_that_can_not_be_read_is_another_programs() {
     files(|sandbox| {

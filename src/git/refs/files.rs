@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::packed::{PACKED, Packed, entry};
+use super::spare::{self, Spare};
 use super::{Expected, Outcome, Reference, Target};
 use crate::git::repo::parse_oid;
 use crate::git::unsynced::Unsynced;
@@ -137,7 +138,9 @@ pub fn update(
 ) -> Result<Outcome> {
     let path = common.join(name);
     let lock = Lock::take(common, &path, name)?;
-    let actual = match loose(&path, hash)? {
+    let loose = loose(&path, hash)?;
+    let is_loose = loose.is_some();
+    let actual = match loose {
         Some(target) => Some(target),
         None => Packed::read(common)?.find(name),
     };
@@ -159,7 +162,8 @@ pub fn update(
             {
                 return Err(Error::RefConflict(name.to_owned()));
             }
-            write(common, &path, new, lock.directories, durability, before)?;
+            let old = if is_loose { Old::Loose } else { Old::Elsewhere };
+            write(common, &path, new, old, lock.directories, durability, before)?;
         }
         None => {
             before.sync()?;
@@ -175,16 +179,32 @@ fn write(
     common: &Path,
     path: &Path,
     new: ObjectId,
+    old: Old,
     directories: Directories,
     durability: Durability,
     before: &Unsynced,
 ) -> Result<()> {
     let io = || Error::io(format!("cannot write '{}'", path.display()));
+    let value = format!("{new}\n");
+    if old == Old::Loose
+        && let Some(spare) = Spare::write(common, path, value.as_bytes())
+    {
+        match durability {
+            Durability::Durable => before.sync_with(|| spare.sync())?,
+            Durability::Relaxed => before.sync()?,
+        }
+        if spare.exchange(path, durability) {
+            return sync_dirs(common, path, directories, durability);
+        }
+    }
     let mut temp = temporary(common)?;
-    temp.write_all(format!("{new}\n").as_bytes()).map_err(io())?;
+    temp.write_all(value.as_bytes()).map_err(io())?;
     match durability {
-        Durability::Durable => before.sync_with(temp.path())?,
+        Durability::Durable => before.sync_with(|| temp.as_file().sync_all())?,
         Durability::Relaxed => before.sync()?,
+    }
+    if old == Old::Loose && spare::replace(common, temp.path(), path) {
+        return sync_dirs(common, path, directories, durability);
     }
     if path.is_dir() {
         // Empty directories are left behind by references below that were packed or removed.
@@ -277,6 +297,13 @@ pub(super) fn sync_dirs(
         dir = at.parent();
     }
     Ok(())
+}
+
+/// Where a reference's value was before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Old {
+    Loose,
+    Elsewhere,
 }
 
 /// Whether directories were made for a reference.

@@ -5,6 +5,7 @@ mod files;
 pub mod locks;
 mod packed;
 mod reftable;
+mod spare;
 
 use gix::ObjectId;
 use gix::bstr::BString;
