@@ -6,7 +6,7 @@
 //!
 //! A word after `--` picks the rows whose name holds it. Each row gives both medians, their ratio and what it may
 //! be at most; the exit code is 1 if one is more. Sizes and wake-ups are the supervisor's, over ten seconds. The
-//! repositories lie in `target/tmp`, or where `TMPDIR` says.
+//! repositories lie in `/tmp`, or where `TMPDIR` says.
 
 mod events;
 mod place;

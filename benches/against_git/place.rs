@@ -9,9 +9,26 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Where all places are. None goes before the last row was measured: ext4 passes over each deleted file for some
-/// minutes whenever one is made near by, and so a row would pay for what was before it.
+/// Where all places are.
+///
+/// For minutes after a file was deleted ext4 passes over it again and again while it makes others near by, which says
+/// nothing of either side. So no place goes before the last row was measured, and each lies apart from what was
+/// deleted before: directories below a "top directory" are spread over the disk, see chattr(1).
 static ALL: OnceLock<TempDir> = OnceLock::new();
+
+fn all() -> &'static TempDir {
+    ALL.get_or_init(|| {
+        let all = tempfile::Builder::new().prefix("git-session-bench-").tempdir();
+        let all = all.expect("a directory");
+        // Where that isn't to be had, there is nothing to be spread.
+        let _ = Command::new("chattr")
+            .arg("+T")
+            .arg(all.path())
+            .stderr(Stdio::null())
+            .status();
+        all
+    })
+}
 
 /// Removes all places.
 pub fn remove() {
@@ -27,14 +44,7 @@ pub struct Place {
 
 impl Place {
     fn empty() -> Place {
-        let all = ALL.get_or_init(|| {
-            let above = std::env::var_os("TMPDIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
-            tempfile::Builder::new()
-                .prefix("git-session-bench-")
-                .tempdir_in(above)
-                .expect("a directory")
-        });
-        let dir = tempfile::tempdir_in(all.path()).expect("a directory").keep();
+        let dir = tempfile::tempdir_in(all().path()).expect("a directory").keep();
         let root = dir.canonicalize().expect("its path");
         let config = "[user]\nname = B\nemail = b@example.com\n[gc]\nauto = 0\n[maintenance]\nauto = false\n";
         fs::write(root.join("gitconfig"), config).expect("a configuration");
