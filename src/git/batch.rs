@@ -238,7 +238,12 @@ impl Kept {
 
 /// Whether what was written was not there any more a moment later.
 fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    match error {
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        // git looks before it moves a reference in a reftable.
+        Error::NoSuchObject { .. } => true,
+        _ => false,
+    }
 }
 
 /// The file that says that a garbage collection is at work.

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use gix::ObjectId;
+
 use super::command::{MINIMUM, Version};
 use super::remote::RemoteFault;
 
@@ -42,6 +44,14 @@ pub enum Error {
     /// A reference of that name can't exist beside another one, like `a` beside `a/b`.
     #[error("cannot create '{0}': another reference is in the way")]
     RefConflict(String),
+    /// A reference was to name an object that is not here.
+    #[error("cannot move '{name}' to {id}, which is not here")]
+    NoSuchObject {
+        /// The reference.
+        name: String,
+        /// The object.
+        id: ObjectId,
+    },
     /// Neither a remote of that name is configured, nor is it a URL or a path.
     #[error("no remote '{0}'")]
     NoSuchRemote(String),

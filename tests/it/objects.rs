@@ -1,6 +1,7 @@
 //! Objects that are published while garbage is collected.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,6 +77,25 @@ fn what_is_published_beside_a_garbage_collector_is_all_there() {
         );
         sandbox.assert_sound();
         assert_eq!(packs(sandbox, "keep"), [] as [PathBuf; 0]);
+    });
+}
+
+#[test]
+fn what_a_collection_took_before_its_reference_moved_is_written_again() {
+    formats(|sandbox| {
+        let repo = sandbox.repo();
+        let (id, new) = commit(&repo, 1, "taken");
+        let is_taken = Cell::new(false);
+        let outcome = publish(&repo, new, Relaxed, |before| {
+            if !is_taken.replace(true) {
+                fs::remove_file(objects::loose_path(&repo, id)).unwrap();
+            }
+            repo.refs()
+                .update_after(before, "refs/things/taken", Some(id), Expected::Absent, Relaxed)
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Done);
+        assert_eq!(sandbox.git(["rev-parse", "refs/things/taken"]), id.to_string());
+        sandbox.assert_sound();
     });
 }
 

@@ -90,7 +90,11 @@ pub fn update(
             return Err(Error::RefConflict(name.to_owned()));
         }
         // What is wrong by itself stays so; all else may be others at work on the tables.
-        if text.contains("nonexistent object") || text.contains("non-commit object") {
+        if let Some(id) = new.filter(|_| text.contains("nonexistent object")) {
+            let name = name.to_owned();
+            return Err(Error::NoSuchObject { name, id });
+        }
+        if text.contains("non-commit object") {
             return Err(error);
         }
         if start.elapsed() >= PATIENCE {
