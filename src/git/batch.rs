@@ -11,7 +11,7 @@ use gix::ObjectId;
 use gix::objs::{Data, Find, Kind};
 
 use super::objects::{self, Object};
-use super::pack::{self, PackFile};
+use super::pack::{self, PackFile, collector};
 use super::unsynced::Unsynced;
 use super::{Durability, Error, Repo, Result};
 
@@ -244,11 +244,6 @@ fn is_gone(error: &Error) -> bool {
         Error::NoSuchObject { .. } => true,
         _ => false,
     }
-}
-
-/// The file that says that a garbage collection is at work.
-fn collector(repo: &Repo) -> PathBuf {
-    repo.common_dir().join("gc.pid")
 }
 
 /// Writes objects and then makes them reachable by `move_refs`, so that no garbage collection takes them away.

@@ -374,9 +374,15 @@ pub fn tidy(repo: &Repo) {
             Err(_) => drop(fs::remove_file(mark.path())),
         }
     }
-    if small.len() >= MANY {
+    // A collection that is at work reads the packs that it found when it began.
+    if small.len() >= MANY && !collector(repo).exists() {
         let _ = merge(repo, &dir, &small);
     }
+}
+
+/// The file that says that a garbage collection is at work.
+pub fn collector(repo: &Repo) -> PathBuf {
+    repo.common_dir().join("gc.pid")
 }
 
 /// Makes one pack of several, and removes these only when it is there.
@@ -399,6 +405,9 @@ fn merge(repo: &Repo, dir: &Path, names: &[String]) -> Result<()> {
         return Ok(());
     }
     mark(repo, &merged)?;
+    if collector(repo).exists() {
+        return Ok(());
+    }
     for name in names.iter().filter(|name| **name != merged) {
         // The index first: without it git doesn't see the pack.
         for extension in ["idx", "pack", "rev"] {
