@@ -96,9 +96,9 @@ impl Failure {
         self.exit
     }
 
-    /// The word by which programs know it.
-    pub fn word(&self) -> &'static str {
-        self.code
+    /// Whether it is what this error is told as.
+    pub fn tells(&self, error: &Error) -> bool {
+        self.code == error.code() && self.message == error.to_string()
     }
 
     /// The exit code.

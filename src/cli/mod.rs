@@ -42,6 +42,7 @@ use std::mem::ManuallyDrop;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::ops::Error;
 use error::Failure;
 
 /// Run workers in git worktrees of their own, with their life kept in git.
@@ -173,11 +174,9 @@ pub fn main() -> i32 {
             // What was meant for a verb is taken for a session.
             None => cli.list.run().map_err(|failure| {
                 let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
-                match failure.word() {
-                    "not-found" if usage::alike(first).is_some() => usage::no_verb(first),
-                    "not-found" => failure
-                        .hint("'git session -h' shows the verbs, 'git session list --all' the sessions"),
-                    _ => failure,
+                match failure.tells(&Error::NotFound(first.to_owned())) {
+                    true => usage::neither(first, &words),
+                    false => failure,
                 }
             }),
         },

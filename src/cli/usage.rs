@@ -44,16 +44,27 @@ pub fn usage(error: &clap::Error, words: &[OsString]) -> Failure {
     Failure::bad_usage(message).hint(hint.unwrap_or(shows))
 }
 
-/// What was meant for a verb, and is none.
-pub fn no_verb(word: &str) -> Failure {
-    Failure::bad_usage(format!("no verb '{word}'")).hint(match alike(word) {
-        Some(verb) => format!("did you mean '{verb}'?"),
-        None => "'git session -h' shows the verbs".to_owned(),
-    })
+/// What was meant for a verb, and is none. As with git itself, that is something that is not found.
+fn no_verb(word: &str) -> Failure {
+    missing("no verb", word, "'git session -h' shows the verbs")
+}
+
+/// A first word that could have been either, unless a command follows it.
+pub fn neither(word: &str, words: &[OsString]) -> Failure {
+    if words.iter().any(|word| word == "--") {
+        return no_verb(word);
+    }
+    let both = "'git session -h' shows the verbs, 'git session list --all' the sessions";
+    missing("no verb and no session", word, both)
+}
+
+fn missing(what: &str, word: &str, otherwise: &str) -> Failure {
+    let hint = alike(word).map(|verb| format!("did you mean '{verb}'?"));
+    Failure::refused("not-found", format!("{what} '{word}'")).hint(hint.unwrap_or(otherwise.to_owned()))
 }
 
 /// The verb that a word may be a slip of: a letter too many, too few, wrong, or two that changed places.
-pub fn alike(word: &str) -> Option<String> {
+fn alike(word: &str) -> Option<String> {
     let root = Cli::command();
     let verbs = root.get_subcommands().filter(|verb| !verb.is_hide_set());
     let names = verbs.flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_visible_aliases()));

@@ -5,8 +5,13 @@ use crate::sandbox::Sandbox;
 
 /// What is said of a command line: two lines, the error and the hint.
 fn said(sandbox: &Sandbox, line: &str) -> (String, String) {
+    told(sandbox, line, 129)
+}
+
+/// The same of what isn't there.
+fn told(sandbox: &Sandbox, line: &str, code: i32) -> (String, String) {
     let run = sandbox.session(line);
-    run.exits(129);
+    run.exits(code);
     let lines: Vec<&str> = run.stderr.lines().collect();
     let [error, hint] = lines[..] else { panic!("{run}") };
     let without = |line: &str, head: &str| line.strip_prefix(head).expect(line).to_owned();
@@ -32,18 +37,34 @@ on_one_format! {
             ("runn -- true", "runn", "run"),
             ("runn --title x -- true", "runn", "run"),
             ("help runn", "runn", "run"),
-            ("stp fix", "stp", "stop"),
-            ("lits", "lits", "list"),
-            ("termniate x y", "termniate", "terminate"),
+            ("stp --kill fix", "stp", "stop"),
         ] {
-            let (error, hint) = said(sandbox, typed);
+            let (error, hint) = told(sandbox, typed, 1);
             assert_eq!(error, format!("no verb '{verb}'"), "{typed}");
             assert_eq!(hint, format!("did you mean '{meant}'?"), "{typed}");
         }
-        let (error, hint) = said(sandbox, "spawn --fast -- true");
+        let (error, hint) = told(sandbox, "spawn --fast -- true", 1);
         assert_eq!(error, "no verb 'spawn'");
         assert_eq!(hint, "'git session -h' shows the verbs");
-        sandbox.session("nothing").fails(1).says("no session 'nothing'");
+    }
+
+    fn a_word_that_is_neither_verb_nor_session_is_not_found(sandbox: &Sandbox) {
+        for (typed, word, meant) in [
+            ("lits", "lits", "did you mean 'list'?"),
+            ("stp fix", "stp", "did you mean 'stop'?"),
+            ("termniate x y", "termniate", "did you mean 'terminate'?"),
+            ("lits --all", "lits", "did you mean 'list'?"),
+            ("nothing", "nothing", "'git session -h' shows the verbs, 'git session list --all' the sessions"),
+        ] {
+            let (error, hint) = told(sandbox, typed, 1);
+            assert_eq!(error, format!("no verb and no session '{word}'"), "{typed}");
+            assert_eq!(hint, meant, "{typed}");
+            let json = sandbox.session(&format!("{typed} --json")).exits(1).json();
+            assert_eq!(json["error"]["code"], "not-found", "{typed}");
+        }
+        sandbox.session("new --id there -- true").ok();
+        sandbox.session("there lits").fails(1).says("there is no session 'lits'");
+        sandbox.session("list nothing").fails(1).says("there is no session 'nothing'");
     }
 
     fn a_session_that_is_called_almost_like_a_verb_is_listed(sandbox: &Sandbox) {
