@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::out;
 use crate::git;
-use crate::ops::Error;
+use crate::ops::{Candidate, Error};
 use crate::render::escape;
 
 /// What ends a command early.
@@ -90,8 +90,8 @@ impl Failure {
     /// Tells it to a person and gives the exit code.
     pub fn say(&self) -> i32 {
         out::say(&format!("error: {}", escape(&self.message)));
-        if let Some(hint) = &self.hint {
-            out::say(&format!("hint: {}", escape(hint)));
+        for line in self.hint.iter().flat_map(|hint| hint.lines()) {
+            out::say(&format!("hint: {}", escape(line)));
         }
         self.exit
     }
@@ -133,6 +133,7 @@ impl From<Error> for Failure {
 fn hint(error: &Error) -> Option<String> {
     Some(match error {
         Error::NotFound(_) => "'git session list --all' shows every session".to_owned(),
+        Error::Ambiguous { candidates, .. } => list(candidates),
         Error::Illegal { id, refused } => match (refused.from?, refused.kind) {
             (
                 crate::session::State::Terminated,
@@ -228,4 +229,39 @@ fn hint(error: &Error) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Sessions with what tells them apart, a line each, as many as are read at a glance.
+fn list(candidates: &[Candidate]) -> String {
+    const SHOWN: usize = 10;
+    let shown = &candidates[..candidates.len().min(SHOWN)];
+    let widest = shown.iter().map(|one| one.id.as_str().len()).max();
+    let mut lines = vec!["the candidates are:".to_owned()];
+    for one in shown {
+        let (id, state) = (one.id.as_str(), one.state.word());
+        // What is in a title makes no lines of its own.
+        let words: Vec<&str> = one
+            .title
+            .iter()
+            .flat_map(|title| title.split_whitespace())
+            .collect();
+        let title = words.join(" ");
+        let line = format!("  {id:0$}  {state:10}  {title}", widest.unwrap_or(0));
+        lines.push(cut(line.trim_end(), WIDTH));
+    }
+    if candidates.len() > shown.len() {
+        lines.push(format!("  and {} more", candidates.len() - shown.len()));
+    }
+    lines.join("\n")
+}
+
+/// What a line has room for behind its `hint: ` on a usual terminal.
+const WIDTH: usize = 74;
+
+fn cut(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let begin: String = line.chars().take(width - 1).collect();
+    format!("{}…", begin.trim_end())
 }

@@ -23,10 +23,10 @@ pub enum Error {
     Illegal { id: SessionId, refused: Refused },
     #[error("there is no session '{0}'")]
     NotFound(String),
-    #[error("'{selector}' is ambiguous: {}", candidates.join(", "))]
+    #[error("'{selector}' is ambiguous: it may be {} sessions", candidates.len())]
     Ambiguous {
         selector: String,
-        candidates: Vec<String>,
+        candidates: Vec<Candidate>,
     },
     #[error("session '{0}' exists already")]
     IdTaken(SessionId),
@@ -166,6 +166,14 @@ pub enum Error {
     Detach(#[from] DetachError),
     #[error(transparent)]
     Ready(#[from] ReadyError),
+}
+
+/// One of the sessions that a selector may mean.
+#[derive(Debug)]
+pub struct Candidate {
+    pub id: SessionId,
+    pub state: State,
+    pub title: Option<String>,
 }
 
 impl Error {

@@ -53,5 +53,5 @@ pub mod work;
 pub mod workers;
 pub mod workspace;
 
-pub use error::{Error, Result};
+pub use error::{Candidate, Error, Result};
 pub use workspace::Workspace;

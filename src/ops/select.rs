@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::{place, standing};
-use super::error::{Error, Result};
+use super::error::{Candidate, Error, Result};
 use super::local::RunDir;
 use super::workspace::Workspace;
-use crate::session::SessionId;
+use crate::session::{SessionId, State};
 use crate::store::{Session, names};
 
 /// Finds the session that a selector means: an id, a unique prefix of one, a branch, a worktree's path, `@` for the
 /// session of this worktree, or `-` for the one with the newest event.
 ///
 /// # Errors
-/// What means none, or several: then the candidates are listed.
+/// What means none, or several: then the candidates are in the error.
 pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
     let not_found = || Error::NotFound(selector.to_owned());
     match selector {
@@ -36,11 +36,9 @@ pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
         [] => {}
         [only] => return ws.store().load(only)?.ok_or_else(not_found),
         _ => {
-            let candidates = candidates.iter().map(|id| id.to_string()).collect();
-            return Err(Error::Ambiguous {
-                selector: selector.to_owned(),
-                candidates,
-            });
+            let mut sessions = ws.store().list()?.sessions;
+            sessions.retain(|session| session.id().as_str().starts_with(selector));
+            return Err(ambiguous(selector, sessions));
         }
     }
     if let Some(session) = by_branch(ws, selector)? {
@@ -69,18 +67,31 @@ fn by_branch(ws: &Workspace, selector: &str) -> Result<Option<Session>> {
 
 /// Several ended sessions may have used one branch; one that has not ended is meant before them.
 fn one_of(selector: &str, mut sessions: Vec<Session>) -> Result<Option<Session>> {
-    let lives = |session: &Session| session.event.summary.state != crate::session::State::Terminated;
+    let lives = |session: &Session| session.event.summary.state != State::Terminated;
     if sessions.iter().any(lives) {
         sessions.retain(lives);
     }
     if sessions.len() > 1 {
-        let candidates = sessions.iter().map(|session| session.id().to_string()).collect();
-        return Err(Error::Ambiguous {
-            selector: selector.to_owned(),
-            candidates,
-        });
+        return Err(ambiguous(selector, sessions));
     }
     Ok(sessions.pop())
+}
+
+/// Those that have not ended come first, since one of them is meant more often.
+fn ambiguous(selector: &str, mut sessions: Vec<Session>) -> Error {
+    sessions.sort_by_key(|session| {
+        let has_ended = session.event.summary.state == State::Terminated;
+        (has_ended, session.id().clone())
+    });
+    let candidates = sessions.into_iter().map(|session| Candidate {
+        id: session.id().clone(),
+        state: session.event.summary.state,
+        title: session.event.summary.title.clone(),
+    });
+    Error::Ambiguous {
+        selector: selector.to_owned(),
+        candidates: candidates.collect(),
+    }
 }
 
 fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {

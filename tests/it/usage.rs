@@ -67,6 +67,33 @@ on_one_format! {
         sandbox.session("list nothing").fails(1).says("there is no session 'nothing'");
     }
 
+    fn what_means_several_is_told_with_what_tells_them_apart(sandbox: &Sandbox) {
+        let long = "It is too long ".repeat(9);
+        sandbox.session("new --id fix-a --title ended -- true").ok();
+        sandbox.end("fix-a");
+        sandbox.session_command("new --id fix-login --title").args([&long]).args(["--", "true"]).run().ok();
+        sandbox.session("new --id fix-x -- true").ok();
+        let run = sandbox.session("show fix");
+        run.exits(1);
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        let [error, head, first, second, third] = lines[..] else { panic!("{run}") };
+        assert_eq!(error, "error: 'fix' is ambiguous: it may be 3 sessions");
+        assert_eq!(head, "hint: the candidates are:");
+        assert!(first.starts_with("hint:   fix-login  pending     It is too long It") && first.ends_with('…'), "{run}");
+        assert!(first.chars().count() <= 80, "{run}");
+        assert_eq!(second, "hint:   fix-x      pending");
+        assert_eq!(third, "hint:   fix-a      terminated  ended");
+        let json = sandbox.session("show --json fix").exits(1).json();
+        assert_eq!(json["error"]["code"], "ambiguous");
+        assert!(json["error"]["hint"].as_str().unwrap().contains("fix-x"), "{json}");
+
+        for number in 0..9 {
+            sandbox.session(&format!("new --id fix-{number} --branch shared -- true")).ok();
+        }
+        sandbox.session("show fix").exits(1).says("it may be 12 sessions\n").says("hint:   and 2 more\n");
+        sandbox.session("show shared").exits(1).says("hint:   fix-0  pending\n").says("hint:   fix-8  pending\n");
+    }
+
     fn a_session_that_is_called_almost_like_a_verb_is_listed(sandbox: &Sandbox) {
         sandbox.session("new --id runn -- true").ok();
         sandbox.session("runn").ok().prints("runn");
