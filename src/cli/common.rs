@@ -41,12 +41,16 @@ pub fn open_remotely(quiet: bool) -> Result<Workspace, Failure> {
     Ok(ws)
 }
 
-/// The ids of the sessions that selectors mean.
+/// The ids of the sessions that selectors mean, each once.
 pub fn ids(ws: &Workspace, selectors: &[String]) -> Result<Vec<SessionId>, Failure> {
-    let found = selectors
-        .iter()
-        .map(|selector| Ok(one(ws, selector)?.id().clone()));
-    found.collect()
+    let mut found: Vec<SessionId> = Vec::new();
+    for selector in selectors {
+        let session = one(ws, selector)?;
+        if !found.contains(session.id()) {
+            found.push(session.id().clone());
+        }
+    }
+    Ok(found)
 }
 
 /// What the verbs that talk to one remote have in common.

@@ -2,26 +2,37 @@ use std::io::{self, IsTerminal};
 
 use serde_json::{Value, json};
 
-use super::common::{one, open_remotely};
+use super::common::{ids, open_remotely};
 use super::error::Failure;
 use super::out;
-use crate::ops::Error;
 use crate::ops::forget::{Files, Holder, Report, Whose, check, forget};
+use crate::ops::record::load;
 use crate::ops::view::{Depth, view};
+use crate::ops::{Error, Workspace};
 use crate::render::escape;
 use crate::render::fields::{self, path_value};
+use crate::session::SessionId;
 
-/// Drop an ended session's work, here and on its remotes, for leaked secrets
+/// Drop the work of ended sessions, here and on their remotes, for leaked secrets
 ///
-/// The log stays, and says that the work was forgotten: no clone sends it again. The references that keep it are removed
+/// A session's log stays, and says that the work was forgotten: no clone sends it again. The references that keep it are removed
 /// at the session's home, at other remotes that have it, and here; git lets go of what no reference keeps when it
 /// collects garbage ('git gc --prune=now' here; a host does so when it likes, so a secret that was out is to be
 /// changed all the same). What still holds some of it is named: branches, the parked worktree, the output. Clones that
 /// have fetched the work keep it.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  0         forgotten here and at every remote, or nothing to forget
+  1         refused, or something of it is left at a remote
+
+Examples:
+  git session forget fix-login
+  git session forget --yes --local fix-login run-the-tests")]
 pub struct Args {
-    /// The session: id, unique prefix, branch, worktree path, @ or -
-    session: String,
+    /// Sessions: id, unique prefix, branch, worktree path, @ (this worktree's) or - (the last one)
+    #[arg(value_name = "SESSION", required = true)]
+    sessions: Vec<String>,
     /// Do it without asking
     #[arg(short, long)]
     yes: bool,
@@ -42,36 +53,62 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let session = one(&ws, &self.session)?;
+        let ids = ids(&ws, &self.sessions)?;
+        if let [id] = ids.as_slice() {
+            let report = self.forget(&mut ws, id)?;
+            if self.json {
+                let mut json = to_json(&ws, &report)?;
+                json["schema"] = json!(1);
+                out::json(&json);
+            }
+            return Ok(report.exit_code());
+        }
+        let mut worst = 0;
+        let mut results = Vec::new();
+        for id in &ids {
+            match self.forget(&mut ws, id) {
+                Ok(report) => {
+                    worst = worst.max(report.exit_code());
+                    if self.json {
+                        results.push(to_json(&ws, &report)?);
+                    }
+                }
+                Err(failure) if self.json => {
+                    worst = worst.max(failure.code());
+                    results.push(json!({ "id": id.as_str(), "error": failure.to_json() }));
+                }
+                Err(failure) => worst = worst.max(failure.say()),
+            }
+        }
+        if self.json {
+            out::json(&json!({ "schema": 1, "sessions": results }));
+        }
+        Ok(worst)
+    }
+
+    fn forget(&self, ws: &mut Workspace, id: &SessionId) -> Result<Report, Failure> {
         let whose = match self.force {
             true => Whose::Anybodys,
             false => Whose::Ours,
         };
-        check(&ws, &session, whose).map_err(|error| match error {
+        check(ws, &load(ws, id)?, whose).map_err(|error| match error {
             Error::OwnedElsewhere { .. } => Failure::of(&error)
                 .hint("where its owner is gone or can't do it, '--force' does; the log says so"),
             _ => error.into(),
         })?;
-        let id = session.id().clone();
         if !self.yes && !self.confirm(id.as_str())? {
-            return Err(Failure::refused("unconfirmed", "nothing was forgotten"));
+            let message = format!("session '{id}': nothing was forgotten");
+            return Err(Failure::refused("unconfirmed", message));
         }
         let files = match self.local {
             true => Files::Remove,
             false => Files::Keep,
         };
-        let report = forget(&mut ws, &id, files, whose)?;
-        let left = report.remotes.iter().any(|remote| remote.left.is_some());
-        if self.json {
-            let view = view(&ws, report.session.clone(), Depth::Full)?;
-            let mut json = to_json(&report);
-            json["schema"] = json!(1);
-            json["session"] = Value::Object(fields::session(&view));
-            out::json(&json);
-        } else {
+        let report = forget(ws, id, files, whose)?;
+        if !self.json {
             tell(&report, self.quiet);
         }
-        Ok(i32::from(left))
+        Ok(report)
     }
 
     /// Asks on a terminal; nowhere else is there anybody to ask.
@@ -138,7 +175,8 @@ fn tell(report: &Report, quiet: bool) {
     }
 }
 
-fn to_json(report: &Report) -> Value {
+fn to_json(ws: &Workspace, report: &Report) -> Result<Value, Failure> {
+    let view = view(ws, report.session.clone(), Depth::Full)?;
     let oids: Vec<String> = report.forgotten.iter().map(ToString::to_string).collect();
     let remotes = report.remotes.iter().map(|remote| {
         let mut value = json!({ "remote": remote.name, "removed": remote.removed });
@@ -152,11 +190,12 @@ fn to_json(report: &Report) -> Value {
         Holder::Worktree(path) => json!({ "worktree": path_value(path.as_os_str()) }),
         Holder::File(path) => json!({ "file": path_value(path.as_os_str()) }),
     });
-    json!({
+    Ok(json!({
+        "session": fields::session(&view),
         "forgotten": oids,
         "removed": report.here,
         "files": report.files,
         "remotes": remotes.collect::<Vec<_>>(),
         "held": held.collect::<Vec<_>>(),
-    })
+    }))
 }

@@ -203,6 +203,25 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn several_are_forgotten_and_one_that_is_refused_costs_no_other(sandbox: &Sandbox) {
+        for id in ["one", "two", "three"] {
+            leak(sandbox, id);
+        }
+        sandbox.session("new --id begun -- true").ok();
+        // What can't be found is found out before anything is done.
+        sandbox.session("forget --yes one nobody").fails(1).says("no session 'nobody'");
+        assert_ne!(sandbox.trailer("one", "Work"), "");
+        let run = sandbox.session("forget --yes one begun two one");
+        run.exits(1).says("session 'begun' is pending").says("one: its work is forgotten");
+        run.says("two: its work is forgotten");
+        assert_eq!(run.stderr.matches("one: its work is forgotten").count(), 1, "{run}");
+        assert_eq!(works(sandbox).lines().count(), 1);
+        let json = sandbox.session("forget --json --yes begun three").exits(1).json();
+        assert_eq!(json["sessions"][0]["error"]["code"], "not-ended");
+        assert_eq!(json["sessions"][1]["session"]["id"], "three");
+        assert_eq!(works(sandbox), "");
+    }
+
     fn nothing_is_forgotten_that_nobody_has(sandbox: &Sandbox) {
         let id = sandbox.new_session("--id never -- true");
         sandbox.end(&id);

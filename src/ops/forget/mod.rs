@@ -54,6 +54,13 @@ pub struct Report {
     pub held: Vec<Holder>,
 }
 
+impl Report {
+    /// The exit code: 1 where a remote still has something of the work.
+    pub fn exit_code(&self) -> i32 {
+        i32::from(self.remotes.iter().any(|remote| remote.left.is_some()))
+    }
+}
+
 /// What became of the work at a remote.
 #[derive(Debug)]
 pub struct AtRemote {
