@@ -155,6 +155,7 @@ fn hint(error: &Error) -> Option<String> {
         }
         Error::Unborn => "make a commit first, or give '--base'".to_owned(),
         Error::NoCommand => "give a command after '--', or a worker with '--worker'".to_owned(),
+        Error::Placeholder { word, .. } => format!("'{{{word}}}' in the command passes '{word}' as it is"),
         Error::NoVariable(name) => format!("set it, or give '--env {name}=VALUE' when the session is made"),
         Error::Exec {
             shell: Some(line), ..

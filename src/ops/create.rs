@@ -116,7 +116,11 @@ fn specify(ws: &Workspace, new: &New) -> Result<Spec> {
     let worker = worker.unwrap_or_default();
     let mut command: Vec<Arg> = worker.command.iter().map(|arg| arg.as_str().into()).collect();
     let template = !command.is_empty();
-    command.extend(new.command.iter().cloned().map(Arg::from));
+    let typed = new.command.iter().cloned();
+    match template {
+        true => command.extend(typed.map(workers::as_typed).map(Arg::from)),
+        false => command.extend(typed.map(Arg::from)),
+    }
     if command
         .first()
         .is_none_or(|program| program.as_os_str().is_empty())

@@ -62,6 +62,13 @@ pub enum Error {
     /// A named worker is configured wrongly, or not at all.
     #[error("{0}")]
     Worker(String),
+    /// What looks like a placeholder in a named worker's command, and is none.
+    #[error("{key}: unknown placeholder '{word}'; known are {known}")]
+    Placeholder {
+        key: String,
+        word: String,
+        known: String,
+    },
     #[error("option {option}: {why}")]
     Option { option: String, why: String },
     #[error("environment variable '{0}' is not set")]
@@ -217,7 +224,7 @@ impl Error {
             Error::NoWorktree { .. } => "no-worktree",
             Error::NotInSession => "not-found",
             Error::NoCommand => "no-command",
-            Error::Worker(_) => "bad-worker",
+            Error::Worker(_) | Error::Placeholder { .. } => "bad-worker",
             Error::Option { .. } => "bad-option",
             Error::NoVariable(_) => "no-variable",
             Error::Exec { .. } | Error::Command { .. } => "not-executable",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::local::{RunDir, STATE_DIR};
+use super::workers::{Word, read};
 use crate::git::command::is_local_variable;
 use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::worker::{Job, Lease};
@@ -53,13 +54,19 @@ impl Attempt<'_> {
 
     /// A placeholder is a whole argument, so that no value is ever split or joined to anything.
     fn expand(&self, arg: &Arg) -> OsString {
+        let as_it_is = arg.as_os_str();
+        let word = match as_it_is.to_str() {
+            Some(word) if self.spec.template => word,
+            _ => return as_it_is.to_owned(),
+        };
         let text = |text: &Option<String>| OsString::from(text.clone().unwrap_or_default());
-        match arg.as_os_str().to_str() {
-            Some("{title}") if self.spec.template => text(&self.spec.title),
-            Some("{issue}") if self.spec.template => text(&self.spec.issue),
-            Some("{id}") if self.spec.template => self.id.as_str().into(),
-            Some("{worktree}") if self.spec.template => self.worktree.to_owned().into(),
-            _ => arg.as_os_str().to_owned(),
+        match (word, read(word)) {
+            ("{title}", _) => text(&self.spec.title),
+            ("{issue}", _) => text(&self.spec.issue),
+            ("{id}", _) => self.id.as_str().into(),
+            ("{worktree}", _) => self.worktree.to_owned().into(),
+            (_, Word::Quoted(inner)) => inner.into(),
+            (_, Word::Placeholder | Word::Text) => as_it_is.to_owned(),
         }
     }
 

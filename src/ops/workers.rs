@@ -1,5 +1,6 @@
 //! Named workers from git config: `[session-worker "agent"] command = …`.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,10 +63,11 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
         let words = |text: &str| {
             let words = shell_words::split(text).map_err(|error| bad(format!("{error} in '{text}'")))?;
             match words.iter().find(|word| is_unknown_placeholder(word)) {
-                Some(word) => Err(bad(format!(
-                    "unknown placeholder '{word}'; known are {}",
-                    PLACEHOLDERS.join(", ")
-                ))),
+                Some(word) => Err(Error::Placeholder {
+                    key: full.clone(),
+                    word: word.clone(),
+                    known: PLACEHOLDERS.join(", "),
+                }),
                 None => Ok(words),
             }
         };
@@ -107,12 +109,49 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
     Ok(worker)
 }
 
-/// A name in braces, and nothing else, that stands for nothing.
+/// What a command says by an argument.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Word<'w> {
+    /// A placeholder, or what looks like one: one pair of braces around a name.
+    Placeholder,
+    /// The same in more than one pair: it is text, less its outermost braces.
+    Quoted(&'w str),
+    /// Anything else stands for itself.
+    Text,
+}
+
+/// Reads an argument of a worker's command.
+pub fn read(word: &str) -> Word<'_> {
+    let inside = |word| strip(word).filter(|inner| strip(inner).is_some());
+    let mut name = word;
+    while let Some(inner) = strip(name) {
+        name = inner;
+    }
+    let mut letters = name.bytes();
+    let is_name = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    match inside(word) {
+        _ if !is_name || name == word => Word::Text,
+        Some(inner) => Word::Quoted(inner),
+        None => Word::Placeholder,
+    }
+}
+
+fn strip(word: &str) -> Option<&str> {
+    word.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// An argument that was typed with a session, so that [`read`] finds in it what was typed.
+pub fn as_typed(arg: OsString) -> OsString {
+    match arg.to_str().map(|word| (word, read(word))) {
+        Some((word, Word::Quoted(_))) => format!("{{{word}}}").into(),
+        _ => arg,
+    }
+}
+
+/// A slip in a name is better told than passed on as text.
 fn is_unknown_placeholder(word: &str) -> bool {
-    let name = word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let is_name =
-        name.is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()));
-    is_name && !PLACEHOLDERS.contains(&word)
+    read(word) == Word::Placeholder && !PLACEHOLDERS.contains(&word)
 }
 
 /// A program with a relative path is looked for in the worktree, which isn't there yet.
@@ -127,5 +166,36 @@ fn check_program(worker: &str, command: &[String]) -> Result<()> {
     match find_program(program.as_ref(), path.as_deref(), Path::new("/")) {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::Worker(format!("worker '{worker}': {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_in_braces_is_a_placeholder() {
+        for word in ["{title}", "{titel}", "{TITLE}", "{issue-url}", "{a_1}"] {
+            assert_eq!(read(word), Word::Placeholder, "{word}");
+        }
+        for word in [
+            "",
+            "{}",
+            "{{}}",
+            "title",
+            "{1}",
+            "{ print }",
+            "{a,b}",
+            "x{title}",
+            "{title",
+            "{{title}",
+            "{é}",
+        ] {
+            assert_eq!(read(word), Word::Text, "{word}");
+        }
+        assert_eq!(read("{{print}}"), Word::Quoted("{print}"));
+        assert_eq!(read("{{{print}}}"), Word::Quoted("{{print}}"));
+        assert_eq!(as_typed("{{print}}".into()), "{{{print}}}");
+        assert_eq!(as_typed("{title}".into()), "{title}");
     }
 }

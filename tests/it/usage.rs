@@ -173,12 +173,21 @@ on_one_format! {
     fn a_placeholder_that_stands_for_nothing_is_refused(sandbox: &Sandbox) {
         sandbox.config("session-worker.agent.command", "true {titel}");
         let run = sandbox.session("new --worker agent");
-        run.fails(run.code).says("unknown placeholder '{titel}'; known are {title}, {issue}, {id}, {worktree}");
+        run.fails(1).says("unknown placeholder '{titel}'; known are {title}, {issue}, {id}, {worktree}");
+        for name in ["{TITLE}", "{issue-url}", "{print}"] {
+            sandbox.config("session-worker.agent.command", &format!("true '{name}'"));
+            let run = sandbox.session("new --worker agent");
+            run.fails(1).says(&format!("unknown placeholder '{name}'"));
+            run.says(&format!("hint: '{{{name}}}' in the command passes '{name}' as it is\n"));
+        }
         assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
         sandbox.config("session-worker.agent.command", "true {title} a{b}c {} '{\"a\":1}' '{ print }'");
         sandbox.session("run --worker agent").ok();
         // What is given on the command line is the user's own.
         sandbox.session("run --worker agent -- {nope}").ok();
+        sandbox.config("session-worker.agent.command", "printf '%s\\n' {{print}} {{{print}}} {{}} {id}");
+        let run = sandbox.session("run --worker agent --id quoted -- {nope} {{nope}} {{{nope}}}");
+        assert_eq!(run.ok().text(), "{print}\n{{print}}\n{{}}\nquoted\n{nope}\n{{nope}}\n{{{nope}}}");
     }
 
     fn several_are_started_and_run_again_at_once(sandbox: &Sandbox) {
