@@ -55,6 +55,9 @@ pub enum Illegal {
     /// What is said once, at its creation, is another one.
     #[error("event {seq} changes the session's {what}")]
     Fixed { seq: u64, what: &'static str },
+    /// Only an ended session's work is forgotten, all of it, and by nothing else than a note.
+    #[error("event {seq} forgets work that can't be forgotten by it")]
+    Forgets { seq: u64 },
     #[error("event {seq} is of another session, '{id}'")]
     Id { seq: u64, id: SessionId },
     #[error("event {seq} says that the session was created at {created} rather than {before}")]
@@ -157,16 +160,29 @@ fn check_branch(event: &Event) -> Result<(), Illegal> {
     }
 }
 
-/// What is said at the creation stays; the home is told by a home event, or comes with a merge.
+/// What is said at the creation stays; the home is told by a home event, or comes with a merge. Work is what a look at
+/// the worktree gave, and goes only where an ended session's is forgotten by name.
 fn check_fixed(before: &Event, event: &Event) -> Result<(), Illegal> {
     let (old, new, seq) = (&before.summary, &event.summary, event.seq);
     let changes_home = matches!(event.kind, Kind::Home | Kind::Merge);
+    let looks = matches!(
+        event.kind,
+        Kind::Suspend | Kind::Checkpoint | Kind::Terminate | Kind::Merge
+    );
+    let forgets = !event.forgotten.is_empty();
+    if forgets && (event.kind != Kind::Note || old.state != State::Terminated || new.work.is_some()) {
+        return Err(Illegal::Forgets { seq });
+    }
     let what = if new.branch != old.branch {
         "branch"
     } else if new.base != old.base {
         "base"
     } else if new.home != old.home && !changes_home {
         "home"
+    } else if new.head != old.head && !looks {
+        "head"
+    } else if new.work != old.work && !looks && !forgets {
+        "work"
     } else {
         return Ok(());
     };
@@ -396,6 +412,22 @@ mod tests {
                 Some("https://evil".to_owned())),
             "event 3 changes the session's home"
         );
+        let work = Some(gix::ObjectId::null(gix::hash::Kind::Sha1));
+        assert_eq!(
+            flaw(Kind::Note, |event| event.summary.work = work),
+            "event 21 changes the session's work"
+        );
+        assert_eq!(
+            flaw(Kind::Home, |event| event.summary.head = work),
+            "event 2 changes the session's head"
+        );
+        let forgets = |event: &mut Event| event.forgotten.extend(work);
+        for kind in [Kind::Home, Kind::Suspend, Kind::Answer] {
+            assert!(flaw(kind, forgets).ends_with("forgets work that can't be forgotten by it"));
+        }
+        let mut forgotten = life();
+        forgets(forgotten.last_mut().unwrap());
+        assert_eq!(validate(&forgotten), Ok(()));
         let begin = |change: fn(&mut Event)| flaw(Kind::Create, change);
         assert_eq!(
             begin(|event| event.kind = Kind::Note),

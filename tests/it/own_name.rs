@@ -284,6 +284,35 @@ on_one_format! {
         b.session("fetch").ok();
     }
 
+    fn a_note_takes_no_work_away_and_names_no_other(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let held = a.hold("--id kept");
+        a.order(&held, "echo precious > file");
+        a.session("suspend kept").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let good = team.tip_at_home("kept");
+        let code = a.git("rev-parse main");
+        let forget = format!("/^Session-Work: /d; s/^Session-Nonce: /Session-Forgotten: {code}\\n&/");
+        for (change, what) in [
+            ("/^Session-Work: /d", "changes the session's work"),
+            (&format!("s/^Session-Work: .*/Session-Work: {code}/"), "changes the session's work"),
+            (&format!("s/^Session-Head: .*/Session-Head: {good}/"), "changes the session's head"),
+            (&forget, "forgets work that can't be forgotten by it"),
+        ] {
+            forge_at_home(&team, "kept", &format!("s/^Session-Event: .*/Session-Event: note/; {change}"));
+            b.session("fetch").exits(1).says("not legal").says(what);
+            assert_eq!(b.tip("kept"), good);
+            team.at_home(&format!("update-ref refs/sessions/kept {good}"));
+        }
+        b.session("fetch").ok();
+        a.session("terminate kept").ok();
+        a.session("forget --yes kept").ok();
+        b.session("fetch").ok();
+        b.session("verify").ok();
+    }
+
     fn a_branch_that_is_not_the_specifications_is_not_followed(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);

@@ -76,7 +76,11 @@ pub fn say_so(
 fn say(event: &mut Event, works: &[ObjectId]) {
     event.note = Some(NOTE.to_owned());
     event.forgotten = works.to_vec();
-    event.summary.work = None;
+    // What a merge brought back is dropped again by name.
+    let dropped = event.summary.work.take();
+    event
+        .forgotten
+        .extend(dropped.filter(|work| !works.contains(work)));
 }
 
 /// Brings what home has of the log into ours; ours is not sent, since its work would go along.

@@ -214,7 +214,8 @@ fn seq(why: &Flaw) -> Option<u64> {
             | Illegal::Branch { seq, .. }
             | Illegal::Fixed { seq, .. }
             | Illegal::Id { seq, .. }
-            | Illegal::Created { seq, .. } => Some(*seq),
+            | Illegal::Created { seq, .. }
+            | Illegal::Forgets { seq } => Some(*seq),
         },
     }
 }
