@@ -2,12 +2,14 @@ use super::common::{Telling, one, open, warn_unsaved};
 use super::error::Failure;
 use super::out;
 use crate::ops::Error;
+use crate::ops::own_name::lives_unsaid;
 use crate::ops::recover::recover;
 use crate::store::Session;
 
 /// Find out what became of sessions after a crash, and record it
 ///
-/// After a reboot, too. A worker that outlived its supervisor is stopped first; work is saved. Nothing is started again. Without arguments
+/// After a reboot, too. A worker that outlived its supervisor, or that lives against what its log says, is stopped first;
+/// its work is saved. Nothing is started again. Without arguments
 /// it looks at every session of this clone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,7 +29,9 @@ impl Args {
         let mut sessions: Vec<Session> = Vec::new();
         if self.sessions.is_empty() {
             sessions = ws.store().list().map_err(Error::from)?.sessions;
-            sessions.retain(|session| ws.owns(&session.event.summary));
+            sessions.retain(|session| {
+                ws.owns(&session.event.summary) || lives_unsaid(&ws, session).unwrap_or(false)
+            });
         }
         for selector in &self.sessions {
             sessions.push(one(&ws, selector)?);
@@ -36,10 +40,18 @@ impl Args {
         let code = self.telling.each(&mut ws, sessions, |ws, session| {
             match recover(ws, session.id())? {
                 None => Ok(session.clone()),
-                Some(after) => {
+                Some(recovered) => {
                     found += 1;
+                    let after = recovered.session;
                     let summary = &after.event.summary;
                     warn_unsaved(&summary.unsaved, "not saved");
+                    if let Some(work) = recovered.unsaid {
+                        let id = after.id();
+                        self.telling.say(&format!(
+                            "{id}: a worker of it lived here against what its log says: it was stopped, and '{work}' has its work"
+                        ));
+                        return Ok(after);
+                    }
                     let why = summary
                         .outcome
                         .as_ref()

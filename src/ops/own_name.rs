@@ -5,6 +5,7 @@
 //! sides are merged, and nothing of either is lost.
 
 use super::error::Result;
+use super::record::load;
 use super::workspace::Workspace;
 use crate::session::{Event, SessionId, State};
 use crate::store::Session;
@@ -14,6 +15,24 @@ use crate::worker::{Probe, probe};
 pub fn is_alive(ws: &Workspace, id: &SessionId) -> Result<bool> {
     let run_dir = ws.run_dir(id);
     Ok(run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held)
+}
+
+/// Whether a worker lives here of which the log says that it doesn't run here: stock git, or another version, moved the
+/// log past every check.
+pub fn lives_unsaid(ws: &Workspace, session: &Session) -> Result<bool> {
+    let run_dir = ws.run_dir(session.id());
+    Ok(!is_said_to_run(ws, session)
+        && run_dir.run()?.is_some()
+        && probe(&run_dir.job_lock())? == Probe::Held
+        && !run_dir.is_guarded()?
+        // Its start may have been recorded between these looks.
+        && load(ws, session.id())?.tip == session.tip)
+}
+
+/// Whether the log says that a worker of the session is alive here.
+pub fn is_said_to_run(ws: &Workspace, session: &Session) -> bool {
+    let summary = &session.event.summary;
+    ws.owns(summary) && (summary.state == State::Running || summary.frozen)
 }
 
 /// Whether a worker of which no record is here was launched here: in this directory, and not in another clone of the

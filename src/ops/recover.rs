@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use super::checkout::find_again;
 use super::error::{Error, Result};
 use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
-use super::own_name::was_launched_here;
+use super::own_name::{is_said_to_run, lives_unsaid, was_launched_here};
 use super::record::{check, load, record, spec};
-use super::settle::{End, finish, settle, still_alive};
+use super::settle::{End, finish, save, settle, still_alive};
 use super::workspace::{Workspace, host};
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::{Session, names};
-use crate::worker::{Ladder, Liveness, Signal, Unsure, thaw};
+use crate::worker::{Ladder, Liveness, Probe, Signal, Unsure, probe, thaw};
 
 /// How long a worker may take to end when nothing else is said.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -25,10 +25,17 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// Runs of another host or pid namespace, of which nothing is known, and processes that can't be killed.
 pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Session> {
     let session = load(ws, id)?;
+    let run_dir = ws.run_dir(id);
+    if !is_said_to_run(ws, &session)
+        && let Some(run) = run_dir.run()?
+        && (run_dir.is_supervised()? || !ws.owns(&session.event.summary))
+        && probe(&run_dir.job_lock())? == Probe::Held
+    {
+        return bring_to_rest(ws, &session, &run_dir, &run);
+    }
     if !ws.owns(&session.event.summary) {
         return Ok(session);
     }
-    let run_dir = ws.run_dir(id);
     // Stock git would wait for such a lock, and nobody may write to this reference again.
     ws.repo.refs().unlock_after_crash(&names::log(id));
     let clone = ws.clone_id().unwrap_or_default();
@@ -88,6 +95,39 @@ pub fn reconcile(ws: &Workspace, _guard: &Guard, id: &SessionId) -> Result<Sessi
         }
         State::Running => end(ws, id, &run_dir, &run),
     }
+}
+
+/// A worker lives here of which the log says that it doesn't run here: it is stopped, and its work kept.
+///
+/// Where the log can't name the work any more, this clone's work reference has it.
+fn bring_to_rest(ws: &Workspace, session: &Session, run_dir: &RunDir, run: &Run) -> Result<Session> {
+    let (id, summary) = (session.id(), &session.event.summary);
+    check_known(id, run)?;
+    let stopped = crate::worker::stop(
+        &run_dir.target(Some(run)),
+        ladder(&spec(ws, session)?, None, false),
+    )?;
+    if let Some(error) = still_alive(id, &stopped) {
+        return Err(error);
+    }
+    let owned = ws.owns(summary);
+    if owned && summary.state == State::Suspended {
+        return settle(ws, id, Kind::Checkpoint, &End::default());
+    }
+    let unsaved = save(ws, session)?;
+    let session = match owned {
+        true => record(ws, id, Kind::Note, |event| {
+            let name = names::work(id, ws.clone_id().unwrap_or_default());
+            event.note = Some(format!(
+                "a worker of it that lived on here was stopped; '{name}' has its work"
+            ));
+            event.summary.unsaved = unsaved.clone();
+        })?,
+        false => session.clone(),
+    };
+    finish(ws, &session, run_dir)?;
+    run_dir.clear_run()?;
+    Ok(session)
 }
 
 /// The run record is gone, with it all knowledge of processes but the marker that they have.
@@ -238,20 +278,36 @@ pub fn check_unless_stale(ws: &Workspace, session: &Session, kind: Kind) -> Resu
         Err(refused) => refused,
     };
     let run_dir = ws.run_dir(session.id());
-    if run_dir.run()?.is_some() && !run_dir.is_supervised()? {
+    if run_dir.run()?.is_some() && (!run_dir.is_supervised()? || lives_unsaid(ws, session)?) {
         return Ok(());
     }
     Err(refused)
 }
 
-/// Recovers one session if it is stale; tells whether anything was to be done.
-pub fn recover(ws: &mut Workspace, id: &SessionId) -> Result<Option<Session>> {
+/// What was found out of a session.
+#[derive(Debug)]
+pub struct Recovered {
+    pub session: Session,
+    /// A worker lived here that the log knew nothing of; this reference has its work.
+    pub unsaid: Option<String>,
+}
+
+/// Recovers one session if it is stale, or if its worker lives here against what its log says; tells whether anything
+/// was to be done.
+pub fn recover(ws: &mut Workspace, id: &SessionId) -> Result<Option<Recovered>> {
     let session = load(ws, id)?;
-    ws.check_owned(&session)?;
+    let unsaid = lives_unsaid(ws, &session)?;
+    if !unsaid {
+        ws.check_owned(&session)?;
+    }
     ws.prepare()?;
     let guard = ws.run_dir(id).guard(id)?;
     let after = reconcile(ws, &guard, id)?;
-    Ok((after.tip != session.tip).then_some(after))
+    let name = || names::work(id, ws.clone_id().unwrap_or_default());
+    Ok((unsaid || after.tip != session.tip).then(|| Recovered {
+        session: after,
+        unsaid: unsaid.then(name),
+    }))
 }
 
 /// The time until which a stop that begins now means something.

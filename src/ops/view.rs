@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
-use super::own_name::was_launched_here;
+use super::own_name::{lives_unsaid, was_launched_here};
 use super::record::load;
 use super::select::{local_ids, worktree_of};
 use super::workspace::Workspace;
@@ -31,6 +31,8 @@ pub struct View {
     pub stale: Option<bool>,
     /// Stale, and processes of the worker are alive.
     pub unsupervised: bool,
+    /// A worker of it lives here, and its log says otherwise.
+    pub unsaid: bool,
     /// Running elsewhere, past its deadline.
     pub overdue: bool,
     /// Where its worktree is, if there is one here.
@@ -226,6 +228,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         here,
         stale: None,
         unsupervised: false,
+        unsaid: false,
         overdue,
         worktree: None,
         since: None,
@@ -284,6 +287,7 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
     if view.stale == Some(true) {
         view.unsupervised = probe(&ws.run_dir(view.session.id()).job_lock())? == Probe::Held;
     }
+    view.unsaid = is_local && view.stale != Some(true) && lives_unsaid(ws, &view.session)?;
     let summary = &view.session.event.summary;
     view.changed = summary.work.and_then(|work| Changed::known(ws, work));
     if here && !is_local && matches!(summary.state, State::Pending | State::Running) {

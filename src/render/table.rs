@@ -120,7 +120,10 @@ fn row(view: &View, now: Timestamp) -> Row<'_> {
     let changed = view.changed.filter(|changed| changed.files > 0);
     Row {
         state: summary.state,
-        alarm: view.stale == Some(true) || view.overdue || (summary.state == State::Terminated && failed),
+        alarm: view.stale == Some(true)
+            || view.unsaid
+            || view.overdue
+            || (summary.state == State::Terminated && failed),
         cells: [
             Cow::Borrowed(summary.id.as_str()),
             Cow::Owned(state(view)),
@@ -152,6 +155,9 @@ fn state(view: &View) -> String {
         } else {
             ", stale"
         });
+    }
+    if view.unsaid {
+        state.push_str(", alive here");
     }
     if view.overdue {
         state.push_str(", overdue");

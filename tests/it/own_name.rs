@@ -81,6 +81,38 @@ on_every_format! {
     }
 }
 
+on_every_format! {
+    fn a_worker_that_the_log_does_not_know_of_is_told_and_stopped(sandbox: &Sandbox) {
+        let elsewhere = "s/^Session-Event: .*/Session-Event: claim/; s/^Session-State: .*/Session-State: suspended/; \
+            s/^Session-Epoch: .*/Session-Epoch: 2/; s/^Session-Owner: .*/Session-Owner: somebody/; \
+            s/^Session-Nonce: /Session-Reason: unobserved\\n&/";
+        for (id, change, verb) in [
+            ("ended", TERMINATE, "recover"),
+            ("resting", SUSPEND, "recover --all"),
+            ("stopped", TERMINATE, "terminate stopped"),
+            ("taken", elsewhere, "recover taken"),
+        ] {
+            let team = Team::new(sandbox.format, 1);
+            let a = &team[0];
+            let held = a.hold(&format!("--id {id}"));
+            a.session(&format!("push origin {id}")).ok();
+            a.order(&held, "echo precious > file");
+            forge_at_home(&team, id, change);
+            // As stock git does it, with a refspec.
+            a.git(&format!("fetch -q origin refs/sessions/{id}:refs/sessions/{id}"));
+            assert!(processes::is_alive(held.pid));
+            a.session("list --all").ok().prints("alive here");
+            a.session("doctor").exits(1).prints("lives here, and its log says that it is");
+            a.session(verb).ok();
+            assert!(!processes::is_alive(held.pid));
+            let work = a.git(&format!("for-each-ref --format=%(refname) refs/session-work/{id}"));
+            assert_eq!(a.git(&format!("show {work}^1:file")), "precious");
+            a.session("doctor").ok();
+            a.session("verify").ok();
+        }
+    }
+}
+
 on_one_format! {
     fn a_worker_of_another_clone_of_the_same_name_is_not_lost(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);

@@ -48,9 +48,28 @@ pub fn look(ws: &Workspace, listing: &Listing, report: &mut Report) -> Result<()
 }
 
 fn stale(ws: &Workspace, report: &mut Report) -> Result<()> {
-    for view in list(ws, &Filter::default(), Depth::Row)?.views {
+    let everything = Filter {
+        all: true,
+        ..Filter::default()
+    };
+    for view in list(ws, &everything, Depth::Row)?.views {
         let id = view.session.id();
         let host = &view.session.event.summary.host;
+        if view.unsaid {
+            let state = view.session.event.summary.state;
+            let whose = match view.here {
+                true => String::new(),
+                false => format!(" on '{host}'"),
+            };
+            report
+                .problem(
+                    "alive",
+                    format!(
+                        "a worker of session {id} lives here, and its log says that it is {state}{whose}"
+                    ),
+                )
+                .but(format!("'git session recover {id}' stops it and keeps its work"));
+        }
         match (view.stale, view.unsupervised, view.overdue) {
             (Some(true), true, _) => report
                 .problem(
