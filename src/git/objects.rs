@@ -233,11 +233,13 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
             directories.push(fan_out.to_owned());
         }
         if durability == Durability::Durable {
-            unsynced.add(path);
+            unsynced.add_file(path);
         }
     }
     if durability == Durability::Durable {
-        directories.into_iter().for_each(|dir| unsynced.add(dir));
+        directories
+            .into_iter()
+            .for_each(|dir| unsynced.add_directory(dir));
     }
     Ok(unsynced)
 }

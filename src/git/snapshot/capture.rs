@@ -182,15 +182,17 @@ fn gather(
 ) -> Result<Gathered> {
     let index_path = what.git_dir.join("index");
     let skip = Skip::default();
+    let hash = repo.object_hash();
     let (status, walked, index) = thread::scope(|scope| {
-        let walking = scope.spawn(|| walk(what.worktree, &skip));
+        let walking = scope.spawn(|| (walk(what.worktree, &skip), index::open(&index_path, hash)));
         let status = status(repo, what.worktree);
         // Whatever git says, the walk comes to its end.
         skip.set(status.as_ref().map(not_walked).unwrap_or_default());
-        let index = index::read(repo, &index_path, what.worktree);
-        (status, walking.join().unwrap_or_else(|_| panicked()), index)
+        let (walked, index) = walking.join().unwrap_or_else(|_| (panicked(), Ok(None)));
+        (status, walked, index)
     });
     let status = status?;
+    let index = index.and_then(|file| index::read(repo, file.as_ref(), what.worktree));
     let walked = walked.without(&skip);
     let mut unsaved = walked.unsaved;
     let index = index.unwrap_or_else(|error| {

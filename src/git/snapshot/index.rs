@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gix::bstr::ByteSlice;
+use gix::index::File;
 use gix::index::entry::{Flags, Mode, Stage};
 
 use super::manifest::{Conflict, Name};
@@ -27,11 +28,10 @@ pub struct Assumed {
     pub mode: Mode,
 }
 
-/// Reads the index at that path; one that isn't there is empty.
-pub fn read(repo: &Repo, path: &Path, worktree: &Path) -> Result<Index> {
-    let mut index = Index::default();
+/// Reads the file of an index; none if it isn't there.
+pub fn open(path: &Path, hash: gix::hash::Kind) -> Result<Option<File>> {
     if !path.exists() {
-        return Ok(index);
+        return Ok(None);
     }
     let what = || format!("'{}'", path.display());
     // One thread is fast enough, and asking how many there could be is slower than reading a small index.
@@ -39,13 +39,23 @@ pub fn read(repo: &Repo, path: &Path, worktree: &Path) -> Result<Index> {
         thread_limit: Some(1),
         ..Default::default()
     };
-    let file = gix::index::File::at(path, repo.object_hash(), true, options).map_err(Error::gix(what()))?;
+    File::at(path, hash, true, options)
+        .map(Some)
+        .map_err(Error::gix(what()))
+}
+
+/// Tells what is in an index; in one that isn't there is nothing.
+pub fn read(repo: &Repo, file: Option<&File>, worktree: &Path) -> Result<Index> {
+    let mut index = Index::default();
+    let Some(file) = file else {
+        return Ok(index);
+    };
     for entry in file.entries() {
         let interesting = Flags::INTENT_TO_ADD | Flags::SKIP_WORKTREE | Flags::ASSUME_VALID;
         if !entry.flags.intersects(interesting) && entry.stage() == Stage::Unconflicted {
             continue;
         }
-        let path = Name(entry.path(&file).into());
+        let path = Name(entry.path(file).into());
         if entry.stage() != Stage::Unconflicted {
             index.conflicts.push(Conflict {
                 path,
