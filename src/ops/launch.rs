@@ -166,7 +166,7 @@ fn check_program(ws: &Workspace, session: &Session, kind: Kind) -> Result<()> {
             id: session.id().clone(),
             code: error.exit_code(),
             message: error.to_string(),
-            shell: for_a_shell(program),
+            shell: for_a_shell(program, Path::new("/")),
         }),
     }
 }
@@ -234,7 +234,7 @@ fn launch_here(
             shell: spec
                 .command
                 .first()
-                .and_then(|program| for_a_shell(program.as_os_str())),
+                .and_then(|program| for_a_shell(program.as_os_str(), &ready.path)),
         }),
         Report::Refused { message } => Err(Error::Supervisor {
             id: id.clone(),

@@ -141,6 +141,22 @@ on_one_format! {
         assert_eq!(run.stderr.lines().count(), 1, "{run}");
     }
 
+    fn a_path_with_a_space_in_it_is_no_line_for_a_shell(sandbox: &Sandbox) {
+        let script = "#!/bin/sh\nmkdir 'my tools'; printf '#!/bin/sh\\n' > tool; chmod +x tool";
+        sandbox.run_script("--id there", script).ok();
+        for path in ["/no/such tool", "./my tools/x", "./not there/x -v", "my tools/x"] {
+            let run = sandbox.session_command("exec there --").args([path]).run();
+            run.fails(127).says("not found");
+            assert!(!run.stderr.contains("sh -c"), "{run}");
+        }
+        let run = sandbox.session_command("run --").args(["/no/such tool"]).run();
+        assert!(run.stderr.contains("found") && !run.stderr.contains("sh -c"), "{run}");
+        for line in ["./tool -v", "/no/such/tool && ls", "echo /tmp/x", "ls;pwd"] {
+            let run = sandbox.session_command("exec there --").args([line]).run();
+            run.fails(127).says("hint: no shell reads a command, unless one is given: -- sh -c");
+        }
+    }
+
     fn a_place_that_is_taken_is_left_by_the_option_of_that_verb(sandbox: &Sandbox) {
         sandbox.session("run --id there -- true").ok();
         sandbox.session("restore there").ok();
