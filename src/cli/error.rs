@@ -60,7 +60,13 @@ impl Failure {
             Error::Git(git::Error::Remote { .. }) => failure
                 .hint("'--offline' goes on without asking the session's home, which may see it otherwise"),
             // The branch of a session that is there already is not for choosing.
-            Error::BranchInUse { .. } => failure.hint("switch that worktree to another branch first"),
+            Error::BranchInUse { holder: None, .. } => {
+                failure.hint("switch that worktree to another branch first")
+            }
+            Error::BranchInUse {
+                holder: Some((id, _)),
+                ..
+            } => failure.hint(format!("'git session terminate {id}' lets go of it")),
             _ => failure,
         }
     }
@@ -150,9 +156,13 @@ fn hint(error: &Error) -> Option<String> {
             _ => return None,
         },
         Error::BranchExists { branch } => format!("'--branch {branch}' uses the branch that is there"),
-        Error::BranchInUse { .. } => {
+        Error::BranchInUse { holder: None, .. } => {
             "switch that worktree to another branch, or give another '--branch'".to_owned()
         }
+        Error::BranchInUse {
+            holder: Some((id, _)),
+            ..
+        } => format!("'git session terminate {id}' lets go of it; or give another '--branch'"),
         Error::Unborn => "make a commit first, or give '--base'".to_owned(),
         Error::NoCommand => "give a command after '--', or a worker with '--worker'".to_owned(),
         Error::Placeholder { word, .. } => format!("'{{{word}}}' in the command passes '{word}' as it is"),

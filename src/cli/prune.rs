@@ -5,7 +5,7 @@ use serde_json::json;
 use super::common::{one, open};
 use super::error::Failure;
 use super::out;
-use crate::ops::prune::{Finding, Ignored, Mode, Prune, What, prune};
+use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Mode, Prune, What, prune};
 use crate::render::escape;
 use crate::render::fields::path_value;
 use crate::session::duration;
@@ -67,6 +67,12 @@ impl Args {
             }
             if findings.is_empty() {
                 out::say("nothing to prune");
+            }
+            if findings
+                .iter()
+                .any(|finding| finding.kept.as_deref() == Some(HAS_IGNORED))
+            {
+                out::say("hint: '--discard-ignored' removes a worktree with its ignored files");
             }
         }
         Ok(0)

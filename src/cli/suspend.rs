@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use super::common::{Asking, Selection, Telling, open, warn_unsaved};
 use super::error::Failure;
+use crate::ops::record::load;
 use crate::ops::requests::Wish;
 use crate::ops::stop::{How, Stop, suspend};
-use crate::session::{Ask, duration};
+use crate::ops::{Error, Workspace};
+use crate::session::{Ask, SessionId, duration};
 
 /// Stop sessions and save their work, to be resumed
 ///
@@ -79,11 +81,20 @@ impl Args {
             if let Some(asked) = self.asking.ask(ws, session, wish, &self.telling)? {
                 return Ok(asked);
             }
-            let done = suspend(ws, session.id(), &stop)?;
+            let done = suspend(ws, session.id(), &stop).map_err(|error| match error {
+                Error::Illegal { ref id, .. } if is_frozen(ws, id) => Failure::of(&error).hint(format!(
+                    "it is frozen, its processes in memory; to end them, 'git session resume {id}' first"
+                )),
+                _ => error.into(),
+            })?;
             warn_unsaved(&done.event.summary.unsaved, "not saved");
             let how = if self.freeze { "frozen" } else { "suspended" };
             self.telling.say(&format!("{}: {how}", done.id()));
             Ok(done)
         })
     }
+}
+
+fn is_frozen(ws: &Workspace, id: &SessionId) -> bool {
+    load(ws, id).is_ok_and(|session| session.event.summary.frozen)
 }

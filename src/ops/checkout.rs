@@ -27,9 +27,24 @@ pub struct Ready {
     pub detached_from: Option<String>,
 }
 
+/// What the reason begins with for which a session's worktree is locked.
+const LOCKED: &str = "session ";
+
 /// Why a worktree is locked, for `git worktree list`.
 fn reason(id: &SessionId) -> String {
-    format!("session {id}")
+    format!("{LOCKED}{id}")
+}
+
+/// Tells that a branch is checked out, and by which session, if it is one that has not let go of it.
+pub fn in_use(ws: &Workspace, branch: String, path: PathBuf) -> Result<Error> {
+    let lock = worktree::at(&ws.repo, &path)?.and_then(|found| found.lock);
+    let id = lock.and_then(|lock| lock.strip_prefix(LOCKED)?.parse().ok());
+    let holder = match id {
+        Some(id) => ws.store().load(&id)?,
+        None => None,
+    };
+    let holder = holder.map(|session| (session.id().clone(), session.event.summary.state));
+    Ok(Error::BranchInUse { branch, path, holder })
 }
 
 /// Whether a worktree is locked as this session's, and by nobody else.
@@ -64,7 +79,7 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
         Some(full) if exists => {
             let branch = spec.branch.clone().unwrap_or_default();
             if let Some(path) = worktree::holder_of(&ws.repo, full)? {
-                return Err(Error::BranchInUse { branch, path });
+                return Err(in_use(ws, branch, path)?);
             }
             let made_by_us = begun.as_ref().is_some_and(|place| place.made_branch);
             if !spec.existing_branch && !made_by_us {
@@ -213,7 +228,7 @@ fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result
     if tip == head {
         let branch = name.to_owned();
         return match path {
-            Some(path) => Err(Error::BranchInUse { branch, path }),
+            Some(path) => Err(in_use(ws, branch, path)?),
             None => Ok((Checkout::Branch(name), false)),
         };
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gix::ObjectId;
 
+use super::checkout::in_use;
 use super::error::{Error, Result};
 use super::trust::{self, Trust};
 use super::workers;
@@ -178,10 +179,7 @@ fn base_and_branch(ws: &Workspace, new: &New) -> Result<(ObjectId, Option<String
             check_branch_name(name)?;
             let full = names::full_branch(name);
             if let Some(path) = worktree::holder_of(&ws.repo, &full)? {
-                return Err(Error::BranchInUse {
-                    branch: name.clone(),
-                    path,
-                });
+                return Err(in_use(ws, name.clone(), path)?);
             }
             ws.repo.refs().get(&full)?.is_some()
         }

@@ -42,8 +42,13 @@ pub enum Error {
     BadBranch(String),
     #[error("branch '{branch}' exists already")]
     BranchExists { branch: String },
-    #[error("branch '{branch}' is checked out at '{}'", path.display())]
-    BranchInUse { branch: String, path: PathBuf },
+    #[error("branch '{branch}' is checked out at '{}'{}", path.display(), by(holder))]
+    BranchInUse {
+        branch: String,
+        path: PathBuf,
+        /// The session whose worktree that is, if it is one's.
+        holder: Option<(SessionId, State)>,
+    },
     #[error("branch '{0}' does not exist")]
     NoBranch(String),
     #[error("'{}' exists already and is not empty", .0.display())]
@@ -173,6 +178,13 @@ pub enum Error {
     Detach(#[from] DetachError),
     #[error(transparent)]
     Ready(#[from] ReadyError),
+}
+
+fn by(holder: &Option<(SessionId, State)>) -> String {
+    match holder {
+        Some((id, state)) => format!(", by session '{id}', which is {state}"),
+        None => String::new(),
+    }
 }
 
 /// One of the sessions that a selector may mean.

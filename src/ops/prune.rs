@@ -35,6 +35,9 @@ pub struct Prune {
     pub ignored: Ignored,
 }
 
+/// Why a worktree is kept of which everything else is saved.
+pub const HAS_IGNORED: &str = "it has ignored files";
+
 /// Whether anything is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -103,7 +106,7 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 false => why_kept_of_another(ws, &session, &found)?,
             };
             if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
-                kept = Some("it has ignored files".to_owned());
+                kept = Some(HAS_IGNORED.to_owned());
             }
             if kept.is_none() && prune.mode == Mode::Do {
                 worktree::remove(&ws.repo, &found, &ws.trash())?;

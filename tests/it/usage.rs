@@ -157,6 +157,46 @@ on_one_format! {
         }
     }
 
+    fn who_holds_a_branch_is_told(sandbox: &Sandbox) {
+        sandbox.session("new --id later --branch shared -- true").ok();
+        let held = sandbox.hold("--id first --branch shared");
+        let run = sandbox.session("new --branch shared -- true");
+        run.fails(1).says("', by session 'first', which is running\n");
+        run.says("hint: 'git session terminate first' lets go of it; or give another '--branch'\n");
+        let run = sandbox.session("start later");
+        run.fails(1).says("', by session 'first', which is running\n");
+        run.says("hint: 'git session terminate first' lets go of it\n");
+        sandbox.session("suspend first").ok();
+        sandbox.session("new --branch shared -- true").fails(1).says("which is suspended\n");
+        sandbox.session("terminate first").ok();
+        drop(held);
+        sandbox.git("switch -q shared");
+        let run = sandbox.session("start later");
+        run.fails(1).says("hint: switch that worktree to another branch first\n");
+        assert!(!run.stderr.contains("by session"), "{run}");
+    }
+
+    fn what_ends_a_frozen_session_is_told(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id cold");
+        sandbox.session("suspend --freeze cold").ok();
+        let run = sandbox.session("suspend cold");
+        run.fails(1).says("cannot suspend a session that is suspended").says("hint: it is frozen, ");
+        sandbox.session("resume cold").ok();
+        sandbox.session("suspend cold").ok();
+        let run = sandbox.session("suspend cold").fails(1).stderr.clone();
+        assert!(!run.contains("hint"), "{run}");
+        drop(held);
+    }
+
+    fn how_ignored_files_are_pruned_is_told(sandbox: &Sandbox) {
+        sandbox.run_script("--id left", "echo kept > .gitignore; echo x > kept; git add .; git commit -qm made").ok();
+        for line in ["prune -n", "prune"] {
+            sandbox.session(line).ok().says("it has ignored files").says("hint: '--discard-ignored' removes");
+        }
+        let run = sandbox.session("prune --discard-ignored");
+        assert!(!run.ok().stderr.contains("hint"), "{run}");
+    }
+
     fn a_place_that_is_taken_is_left_by_the_option_of_that_verb(sandbox: &Sandbox) {
         sandbox.session("run --id there -- true").ok();
         sandbox.session("restore there").ok();
