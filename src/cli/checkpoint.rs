@@ -6,6 +6,10 @@ use crate::ops::stop::checkpoint;
 ///
 /// A running worker is paused while the snapshot is taken.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session checkpoint fix-login
+  git session checkpoint --state running")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -8,6 +8,10 @@ use crate::ops::claim::{Claim, claim};
 /// The session's home decides: of any number of clones that claim at once, one wins, and the others are told who.
 /// Starting or resuming a session of another clone claims it first.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session claim fix-login
+  git session claim --force fix-login")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

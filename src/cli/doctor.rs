@@ -12,6 +12,14 @@ use crate::render::escape;
 /// sessions that nobody supervises, renamed remotes, homes that no remote leads to, what all takes of the disk. Nothing
 /// is changed. If there is a problem, the exit code is 1.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  0         there is no problem
+  1         there is one
+
+Examples:
+  git session doctor
+  git session doctor --remote --repair")]
 pub struct Args {
     /// Try too whether a remote takes and shows sessions, with references that are removed right away
     #[arg(long, value_name = "REMOTE", num_args = 0..=1)]

@@ -19,6 +19,11 @@ use crate::session::State;
 /// Shows those that have not ended, with their state, how long ago their newest event was, worker, title, branch and
 /// what their saved work changes. Since when a session is in its state is shown by 'git session show'.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session list --all
+  git session list --state running --state suspended
+  git session list --format '%(id) %(state) %(title)'")]
 pub struct Args {
     /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
     #[arg(value_name = "SESSION")]

@@ -14,6 +14,10 @@ use crate::render::{fields, history};
 /// Each event is a commit. The last line says how long the session was in each state. What its worker wrote is shown
 /// by 'git session output'.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session log fix-login
+  git session log --format '%(at) %(event) %(by)' fix-login")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

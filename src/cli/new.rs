@@ -16,6 +16,10 @@ use crate::session::{RecordOutput, SessionId, duration};
 ///
 /// Writes the session's first event, and nothing else: no branch, no worktree, no process. Prints its id.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session new --title 'Fix the login page' -- make test
+  git session new --worker agent --base v1.2 --branch fix-login")]
 pub struct Args {
     #[command(flatten)]
     pub what: What,

@@ -9,6 +9,9 @@ use crate::session::Ask;
 /// It stays there for good, and is shown by 'git session log'. The session itself goes on as it was.
 /// For a session that another clone owns, its owner is asked to write it down.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session note fix-login -m 'looks good, waits for a review'")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

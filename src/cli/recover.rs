@@ -12,6 +12,10 @@ use crate::store::Session;
 /// its work is saved. Nothing is started again. Without arguments
 /// it looks at every session of this clone.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session recover fix-login
+  git session recover --all")]
 pub struct Args {
     /// Sessions: id, unique prefix, branch, worktree path, @ or -
     #[arg(value_name = "SESSION")]

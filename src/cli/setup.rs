@@ -58,6 +58,10 @@ const PAGES: [File; 30] = [
 ///
 /// Without options it says what is set up and what is not. What is set up already stays as it is.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session setup
+  git session setup --completions bash")]
 pub struct Args {
     /// Install the man pages, which 'git session --help' opens
     #[arg(long)]

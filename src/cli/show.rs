@@ -13,6 +13,10 @@ use crate::render::{card, fields};
 /// 'since' is when it came into its state, 'updated' when something was added to that, as by a note or a checkpoint.
 /// Of a session that failed, its last output, what its work changes and its last commit are shown too.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session show fix-login
+  git session show --json @")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,

@@ -9,6 +9,10 @@ use crate::ops::launch::start;
 /// Makes the branch and the worktree of each and launches its worker in the background. Prints a session's id once its
 /// worker runs.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session start fix-login
+  git session start --state pending")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -13,6 +13,10 @@ use crate::render::escape;
 /// Logs that went on here and at home are merged by their owner; everybody else follows home. Notes go both ways, as
 /// with fetch and push.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session sync
+  git session sync origin fix-login")]
 pub struct Args {
     #[command(flatten)]
     exchange: Exchange,

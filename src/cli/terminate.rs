@@ -9,6 +9,10 @@ use crate::session::Ask;
 /// The worker is stopped, its work saved, and the worktree parked: the branch can be switched to, merged and deleted.
 /// A session that another clone owns is asked for: its owner ends it at its next sync.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session terminate fix-login --reason 'done by hand'
+  git session terminate --kill --state running")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -15,6 +15,10 @@ use crate::store::Session;
 /// work that it begins with. With another command or other work it is asked for anew; what this clone adds to it needs
 /// no approval. Approvals are this user's, and kept outside of the repository. Shows what is approved.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  git session trust fix-login
+  git session trust --revoke fix-login")]
 pub struct Args {
     #[command(flatten)]
     sessions: Selection,

@@ -12,6 +12,14 @@ use crate::render::escape;
 /// compared with them. Work of other clones that was never fetched is no finding, nor is what was forgotten. Findings
 /// are printed, a line each; if there is one, the exit code is 1.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit codes:
+  0         nothing is wrong
+  1         something was found, or is not there
+
+Examples:
+  git session verify
+  git session verify --remote=origin fix-login")]
 pub struct Args {
     /// Only these sessions: id, unique prefix, branch, worktree path, @ or -
     #[arg(value_name = "SESSION")]

@@ -10,6 +10,14 @@ use git_session::render::fields;
 /// Rewrites the pages instead of comparing them.
 const UPDATE: &str = "UPDATE_MAN";
 
+const EXIT_STATUS: &str = ".SH \"EXIT STATUS\"\n";
+
+/// What a verb's page says that has no codes of its own.
+const USUAL_CODES: &str = "\
+0 if all is done, 1 if something was refused or not found, 128 if something is broken, 129 if the command line can\\(aqt
+be understood.
+";
+
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
 }
@@ -63,7 +71,11 @@ fn page(mut command: clap::Command, heading: &str, end: &str) -> (String, Vec<u8
         man.render_subcommands_section(&mut text).unwrap();
     }
     man.render_options_section(&mut text).unwrap();
-    text.extend_from_slice(last.as_deref().map(last_sections).unwrap_or_default().as_bytes());
+    let last = last.as_deref().map(last_sections).unwrap_or_default();
+    if !has_verbs && !last.contains(EXIT_STATUS) {
+        text.extend_from_slice(format!("{EXIT_STATUS}{USUAL_CODES}").as_bytes());
+    }
+    text.extend_from_slice(last.as_bytes());
     if !heading.is_empty() {
         text.extend_from_slice(format!(".SH \"{heading}\"\n").as_bytes());
     }
@@ -98,6 +110,38 @@ fn sections() -> String {
     written
         .replace("@SESSION_FIELDS@", &fields::SESSION.join(", "))
         .replace("@EVENT_FIELDS@", &fields::EVENT.join(", "))
+}
+
+#[test]
+fn every_verb_has_examples_that_can_be_read() {
+    let mut root = git_session::cli::command();
+    let verbs: Vec<_> = root
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set())
+        .cloned()
+        .collect();
+    for verb in verbs {
+        let name = verb.get_name().to_owned();
+        let help = verb
+            .get_after_long_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let (_, examples) = help.split_once("Examples:\n").expect(&name);
+        for line in examples.lines() {
+            // What a shell makes of it, and with it, is left out.
+            let begin = line.find(&format!("git session {name}")).expect(line);
+            let ends = match line.contains("$(") {
+                true => [" && git ", " | ", ")"].as_slice(),
+                false => [" && git ", " | "].as_slice(),
+            };
+            let end = ends.iter().filter_map(|end| line[begin..].find(end)).min();
+            let line = &line[begin..end.map_or(line.len(), |end| begin + end)];
+            let words = shell_words::split(line.strip_prefix("git ").unwrap()).expect(line);
+            if let Err(error) = root.try_get_matches_from_mut(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
