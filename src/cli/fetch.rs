@@ -64,10 +64,11 @@ pub fn tell(report: &Report, quiet: bool) {
             Fate::Ahead => "not sent yet".to_owned(),
             Fate::Diverged => "went on here and there ('git session sync' merges them)".to_owned(),
             Fate::Merged => "merged".to_owned(),
-            Fate::Fenced { host } => {
+            Fate::Fenced { host, work } => {
                 format!(
-                    "taken over on '{host}': nothing of it runs here, its work is kept under 'refs/session-work/{}/'",
-                    line.id
+                    "taken over on '{host}': nothing of it runs here, '{work}' keeps its work \
+                     ('git session restore --work {work} {id}' puts it back)",
+                    id = line.id
                 )
             }
             Fate::Gone => "no longer there; it stays here".to_owned(),
@@ -142,7 +143,10 @@ pub fn to_json(report: &Report) -> Value {
             Fate::Refused(_) => "set-aside",
         });
         match &line.fate {
-            Fate::Fenced { host } => value["host"] = json!(host),
+            Fate::Fenced { host, work } => {
+                value["host"] = json!(host);
+                value["work"] = json!(work);
+            }
             Fate::Refused(why) => value["reason"] = json!(why),
             _ => {}
         }

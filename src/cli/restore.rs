@@ -7,7 +7,8 @@ use super::common::{cwd, one, open_remotely, warn_unsaved};
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
-use crate::ops::restore::restore;
+use crate::ops::Error;
+use crate::ops::restore::{Which, restore};
 use crate::render::fields::path_value;
 
 /// Put a session's saved work into a new directory
@@ -19,14 +20,18 @@ use crate::render::fields::path_value;
 #[command(after_long_help = "\
 Examples:
   git session restore fix-login
-  git session restore --at 3 --to ../as-it-was fix-login")]
+  git session restore --at 3 --to ../as-it-was fix-login
+  git session restore --work refs/session-work/fix-login/4xjqs fix-login")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
     /// The work as it was at this event; see 'git session log' [default: the newest]
     #[arg(long, value_name = "SEQ")]
     at: Option<u64>,
-    /// The directory, which may not exist yet [default: ID@SEQ beside the session's own]
+    /// A work commit that a reference below refs/session-work/ID/ has, as that of a clone from which the session was taken
+    #[arg(long, value_name = "REV", conflicts_with = "at")]
+    work: Option<String>,
+    /// The directory, which may not exist yet [default: ID@SEQ or ID@COMMIT beside the session's own]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     #[command(flatten)]
@@ -45,7 +50,12 @@ impl Args {
             None => None,
         };
         let trust = self.approving.given();
-        let restored = restore(&mut ws, &session, self.at, to, &trust)?;
+        let which = match (self.at, &self.work) {
+            (Some(seq), _) => Which::At(seq),
+            (None, Some(revision)) => Which::Work(ws.repo.resolve_commit(revision).map_err(Error::from)?),
+            (None, None) => Which::Newest,
+        };
+        let restored = restore(&mut ws, &session, which, to, &trust)?;
         let lost: Vec<String> = restored
             .unrestored
             .iter()
@@ -53,10 +63,14 @@ impl Args {
             .collect();
         warn_unsaved(&lost, "not restored");
         if self.json {
-            out::json(&json!({
-                "schema": 1, "id": session.id().as_str(), "seq": restored.seq, "work": restored.work.to_string(),
+            let mut value = json!({
+                "schema": 1, "id": session.id().as_str(), "work": restored.work.to_string(),
                 "path": path_value(restored.path.as_os_str()), "unrestored": lost,
-            }));
+            });
+            if let Some(seq) = restored.seq {
+                value["seq"] = json!(seq);
+            }
+            out::json(&value);
         } else {
             out::data(&[restored.path.as_os_str().as_bytes(), b"\n"].concat());
         }

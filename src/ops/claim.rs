@@ -156,7 +156,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                     let what = format!("its log on '{}' can't be followed: {why}", remote.name());
                     return Err(Error::Lacking { id: id.clone(), what });
                 }
-                Fate::Fenced { host } => return Err(Error::ClaimLost { id: id.clone(), host }),
+                Fate::Fenced { host, .. } => return Err(Error::ClaimLost { id: id.clone(), host }),
                 Fate::Diverged => {
                     let theirs = ws.store().at(id, theirs)?;
                     let merged = super::sync::merge_home(ws, &theirs)?;

@@ -18,7 +18,7 @@ use crate::git::refs::Expected;
 use crate::git::remote::Remote;
 use crate::session::SessionId;
 use crate::session::merge::Relation;
-use crate::store::names::NOTES;
+use crate::store::names::{NOTES, work};
 use crate::store::{Append, Session};
 
 /// Why a log is not followed that went on here while it was fetched.
@@ -93,8 +93,8 @@ pub enum Fate {
     Diverged,
     /// Both had what the other lacked, and a merge of the two is what ours is now.
     Merged,
-    /// Another clone owns it by now; ours was stopped, its work kept, and follows home.
-    Fenced { host: String },
+    /// Another clone owns it by now; ours was stopped, its work kept by this reference, and follows home.
+    Fenced { host: String, work: String },
     /// The remote doesn't have it any more; ours stays.
     Gone,
     /// It would come.
@@ -304,7 +304,8 @@ fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Ses
         Relation::Behind | Relation::Diverged if lost && is_home(ws, summary, remote) => {
             fence::fence(ws, remote, &ours, theirs)?;
             let host = summary.host.clone();
-            Step::Told(Fate::Fenced { host })
+            let work = work(&summary.id, ws.clone_id().unwrap_or_default());
+            Step::Told(Fate::Fenced { host, work })
         }
         Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
         Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {

@@ -9,16 +9,31 @@ use super::forget::check_not_forgotten;
 use super::trust::{self, Trust};
 use super::work;
 use super::workspace::Workspace;
+use crate::git::objects;
+use crate::git::refs::Target;
 use crate::git::snapshot::{self, Unsaved};
 use crate::git::worktree::{self, Add, Checkout, Files, Hooks};
-use crate::store::Session;
+use crate::session::Event;
+use crate::store::{Session, names};
+
+/// Which of a session's work is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// As it was at an event.
+    At(u64),
+    /// The newest that the log names.
+    Newest,
+    /// A work commit that a clone's work reference has, whether the log names it or not: what an owner had that was
+    /// taken over.
+    Work(ObjectId),
+}
 
 /// A snapshot that was put back.
 #[derive(Debug)]
 pub struct Restored {
     pub path: PathBuf,
-    /// The event that it belongs to.
-    pub seq: u64,
+    /// The event that it belongs to, if it was asked for by that.
+    pub seq: Option<u64>,
     pub work: ObjectId,
     pub unrestored: Vec<Unsaved>,
 }
@@ -32,34 +47,41 @@ pub struct Restored {
 pub fn restore(
     ws: &mut Workspace,
     session: &Session,
-    at: Option<u64>,
+    which: Which,
     to: Option<PathBuf>,
     trust: &Trust,
 ) -> Result<Restored> {
     let id = session.id();
     check_not_forgotten(ws, session)?;
-    let history = ws.store().history(session)?;
-    let wanted = at.unwrap_or(u64::MAX);
     let lacking = |what: String| Error::Lacking { id: id.clone(), what };
-    if at.is_some_and(|at| !history.iter().any(|(_, event)| event.seq == at)) {
-        return Err(lacking(format!("it has no event {wanted}")));
-    }
-    let found = history
-        .iter()
-        .rev()
-        .find(|(_, event)| event.seq <= wanted && event.summary.work.is_some());
-    let Some((event, work)) = found.and_then(|(_, event)| Some((event, event.summary.work?))) else {
-        return Err(lacking("no work was saved by then".to_owned()));
+    let (summary, seq, work) = match which {
+        Which::Work(work) => (None, None, work),
+        Which::At(_) | Which::Newest => {
+            let (event, work) = recorded(ws, session, which)?;
+            (Some(event.summary), Some(event.seq), work)
+        }
     };
-    let seq = event.seq;
-    let path = to.unwrap_or_else(|| ws.worktree_root().join(format!("{id}@{seq}")));
+    let name = match seq {
+        Some(seq) => format!("{id}@{seq}"),
+        None => format!("{id}@{}", work.to_hex_with_len(12)),
+    };
+    let path = to.unwrap_or_else(|| ws.worktree_root().join(name));
     if path.symlink_metadata().is_ok() {
         return Err(Error::PathExists(path));
     }
     // git's filters are run on what the files hold.
-    let source = trust::check_restore(ws, session, work, trust)?;
+    let source = match which {
+        Which::At(_) | Which::Newest => trust::check_restore(ws, session, work, trust)?,
+        Which::Work(_) => match whose(ws, session, work)? {
+            Whose::Ours => trust::check_restore(ws, session, work, trust)?,
+            Whose::Others => trust::check_foreign(ws, session, trust)?,
+            Whose::Nobodys => return Err(lacking(format!("no clone's work has {work}"))),
+        },
+    };
     ws.prepare()?;
-    work::need(ws, &event.summary)?;
+    if let Some(summary) = &summary {
+        work::need(ws, summary)?;
+    }
     let saved = snapshot::read(&ws.repo, work)?;
     let head = saved
         .head
@@ -93,4 +115,55 @@ pub fn restore(
         work,
         unrestored: restored.unrestored,
     })
+}
+
+/// The work that the log names, and the event that does.
+fn recorded(ws: &Workspace, session: &Session, which: Which) -> Result<(Event, ObjectId)> {
+    let lacking = |what: String| Error::Lacking {
+        id: session.id().clone(),
+        what,
+    };
+    let history = ws.store().history(session)?;
+    let wanted = match which {
+        Which::At(seq) if !history.iter().any(|(_, event)| event.seq == seq) => {
+            return Err(lacking(format!("it has no event {seq}")));
+        }
+        Which::At(seq) => seq,
+        _ => u64::MAX,
+    };
+    let found = history.into_iter().rev().find_map(|(_, event)| {
+        let work = event.summary.work.filter(|_| event.seq <= wanted)?;
+        Some((event, work))
+    });
+    found.ok_or_else(|| lacking("no work was saved by then".to_owned()))
+}
+
+/// Whose work reference has a commit.
+enum Whose {
+    /// This clone's alone.
+    Ours,
+    /// Another clone's, too.
+    Others,
+    Nobodys,
+}
+
+fn whose(ws: &Workspace, session: &Session, work: ObjectId) -> Result<Whose> {
+    let own = names::work(session.id(), ws.clone_id().unwrap_or_default());
+    let mut whose = Whose::Nobodys;
+    // What it began from is an ancestor too.
+    if snapshot::read(&ws.repo, work).is_err() {
+        return Ok(whose);
+    }
+    for reference in ws.repo.refs().list(&names::works(session.id()))? {
+        let Target::Object(tip) = reference.target else {
+            continue;
+        };
+        if objects::is_ancestor(&ws.repo, work, tip).unwrap_or(false) {
+            match reference.name == own {
+                true => whose = Whose::Ours,
+                false => return Ok(Whose::Others),
+            }
+        }
+    }
+    Ok(whose)
 }

@@ -206,6 +206,12 @@ pub fn check_restore(ws: &Workspace, session: &Session, work: ObjectId, trust: &
     Ok(Source::Elsewhere)
 }
 
+/// Refuses work of another clone that no log names, unless the session may run here.
+pub fn check_foreign(ws: &Workspace, session: &Session, trust: &Trust) -> Result<Source> {
+    check(ws, session, trust)?;
+    Ok(Source::Elsewhere)
+}
+
 fn clear(ws: &Workspace, subject: Option<Subject>, trust: &Trust) -> Result<Cleared> {
     let Some(subject) = subject else {
         return Ok(Cleared {

@@ -109,6 +109,18 @@ on_every_format! {
         assert_eq!(a.tip("stolen"), b.tip("stolen"));
         let kept = team.at_home("for-each-ref --format=%(refname) refs/session-work/stolen");
         assert_eq!(kept.lines().count(), 2, "{kept}");
+
+        // No event names it, and it can be put back all the same; not so what is nobody's work.
+        let fenced = a.git("for-each-ref --format=%(refname) refs/session-work/stolen");
+        let back = a.session(&format!("restore --work {fenced} stolen")).ok().text();
+        assert_eq!(std::fs::read_to_string(format!("{back}/later.txt")).unwrap(), "later\n");
+        assert_eq!(std::fs::read_to_string(format!("{back}/half.txt")).unwrap(), "half\n");
+        a.session("restore --work main stolen").fails(1).says("no clone's work has");
+        // On another clone it runs git's filters over what somebody else made.
+        b.session("fetch --work origin stolen").ok();
+        b.session(&format!("restore --work {fenced} stolen")).fails(1).says("not approved");
+        let back = b.session(&format!("restore --trust --work {fenced} stolen")).ok().text();
+        assert_eq!(std::fs::read_to_string(format!("{back}/later.txt")).unwrap(), "later\n");
     }
 
     fn what_is_asked_of_the_owner_is_done_and_answered(sandbox: &Sandbox) {
