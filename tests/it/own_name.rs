@@ -279,7 +279,7 @@ on_one_format! {
         a.git(&format!("remote add second '{url}'"));
         a.git("remote remove team/y");
         let run = a.session("doctor");
-        run.prints("'team/y', which is no remote any more");
+        run.prints("'team/y', which is no remote any more; first, second lead there");
     }
 
     fn a_remote_that_no_command_can_name_hides_no_home(sandbox: &Sandbox) {

@@ -15,16 +15,22 @@ use crate::store::{Session, names};
 
 pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result<()> {
     let before = report.lines.len();
-    for (old, (seen, new)) in gone(ws)? {
+    for (old, (seen, now)) in gone(ws)? {
         let logs = count(seen.len(), "log", "logs");
-        match new {
-            Some(new) => report
+        match now {
+            Now::Called(new) => report
                 .problem(
                     "renamed",
                     format!("{logs} as seen on '{old}', a remote that is called '{new}' now"),
                 )
                 .but("'git session doctor --repair' gives them the new name"),
-            None => report
+            Now::OneOf(names) => report
+                .hint(
+                    "renamed",
+                    format!("{logs} as seen on '{old}', which is no remote any more; {} lead there", few(&names)),
+                )
+                .but("'git session fetch' of one sees them anew, 'git session verify --repair' lets the old ones go"),
+            Now::Gone => report
                 .hint(
                     "renamed",
                     format!("{logs} as seen on '{old}', which is no remote any more"),
@@ -84,27 +90,38 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
 
 type Seen = Vec<(SessionId, ObjectId)>;
 
-/// What was seen at remotes that are configured no more, each with the name that its remote has now, if it has one.
-fn gone(ws: &Workspace) -> Result<BTreeMap<String, (Seen, Option<String>)>> {
+/// What became of a remote that is configured no more.
+enum Now {
+    Called(String),
+    /// Several lead to where it did, and which of them had its name can't be told.
+    OneOf(Vec<String>),
+    Gone,
+}
+
+/// What was seen at remotes that are configured no more, each with what became of its remote.
+fn gone(ws: &Workspace) -> Result<BTreeMap<String, (Seen, Now)>> {
     let configured = ws.repo.remotes();
-    let mut found: BTreeMap<String, (Seen, Option<String>)> = BTreeMap::new();
+    let mut found: BTreeMap<String, Seen> = BTreeMap::new();
     for reference in ws.repo.refs().list(names::REMOTES)? {
         let tracked = reference.name.to_str().ok().and_then(names::tracked);
         let (Some((remote, id)), Target::Object(tip)) = (tracked, reference.target) else {
             continue;
         };
         if !is_bare(&remote) && !configured.iter().any(|name| *name == remote) {
-            found.entry(remote).or_default().0.push((id, tip));
+            found.entry(remote).or_default().push((id, tip));
         }
     }
-    for (seen, new) in found.values_mut() {
-        *new = new_name(ws, seen)?;
-    }
-    Ok(found)
+    found
+        .into_iter()
+        .map(|(old, seen)| {
+            let now = new_name(ws, &seen)?;
+            Ok((old, (seen, now)))
+        })
+        .collect()
 }
 
 /// The remote that the homes of most of these sessions lead to.
-fn new_name(ws: &Workspace, seen: &Seen) -> Result<Option<String>> {
+fn new_name(ws: &Workspace, seen: &Seen) -> Result<Now> {
     let mut urls: BTreeMap<String, usize> = BTreeMap::new();
     for (id, tip) in seen {
         let session = ws.store().at(id, *tip);
@@ -116,7 +133,7 @@ fn new_name(ws: &Workspace, seen: &Seen) -> Result<Option<String>> {
         }
     }
     let Some((url, _)) = urls.into_iter().max_by_key(|(_, count)| *count) else {
-        return Ok(None);
+        return Ok(Now::Gone);
     };
     let leads_there = |name: &String| {
         let remote = ws.repo.remote(name);
@@ -127,16 +144,26 @@ fn new_name(ws: &Workspace, seen: &Seen) -> Result<Option<String>> {
     if candidates.len() > 1 {
         // What was asked under its own name is not the one that had another.
         let asked = ws.store().tracked_remotes()?;
-        candidates.retain(|name| !asked.contains(name));
+        let others: Vec<String> = candidates
+            .iter()
+            .filter(|name| !asked.contains(name))
+            .cloned()
+            .collect();
+        if others.len() == 1 {
+            candidates = others;
+        }
     }
-    let only = candidates.pop();
-    Ok(only.filter(|_| candidates.is_empty()))
+    Ok(match candidates.len() {
+        0 => Now::Gone,
+        1 => Now::Called(candidates.remove(0)),
+        _ => Now::OneOf(candidates),
+    })
 }
 
 /// Gives what was seen at renamed remotes the new name; of two that were seen the later one stays.
 pub fn move_renamed(ws: &Workspace, repaired: &mut Vec<String>) -> Result<()> {
-    for (old, (seen, new)) in gone(ws)? {
-        let Some(new) = new else { continue };
+    for (old, (seen, now)) in gone(ws)? {
+        let Now::Called(new) = now else { continue };
         let mut moved = 0;
         for (id, tip) in seen {
             if take(ws, &new, &id, tip)? {

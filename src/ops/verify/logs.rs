@@ -96,9 +96,14 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
         return Ok(Vec::new());
     }
     let inbox = ws.store().inbox(Some(id))?;
+    let drop = |name: &str| {
+        format!("to drop it: 'git push REMOTE :{name}' at its home, then 'git update-ref -d {name}' here")
+    };
     let mut findings = Vec::new();
     for (name, why) in inbox.skipped {
-        let message = format!("'{name}' can't be answered, and 'git session sync' leaves it alone: {why}");
+        let drop = drop(&name.to_string());
+        let message =
+            format!("'{name}' can't be answered, and 'git session sync' leaves it alone: {why} ({drop})");
         findings.push(Finding::of(id, "unanswerable", message));
     }
     if inbox.entries.is_empty() {
@@ -134,8 +139,9 @@ fn unanswered(ws: &Workspace, session: &Session) -> store::Result<Vec<Finding>> 
             Inbox::Superseded(other) if events.contains(&other.tip) => {}
             Inbox::Superseded(other) if let Err(error) = mergeable(ws, session, &other) => {
                 let message = format!(
-                    "'{}' can't be merged, and 'git session sync' leaves it alone: {error}",
-                    entry.name
+                    "'{}' can't be merged, and 'git session sync' leaves it alone: {error} ({})",
+                    entry.name,
+                    drop(&entry.name)
                 );
                 findings.push(Finding::of(id, "unanswerable", message));
             }
