@@ -21,6 +21,7 @@ pub mod run;
 pub mod servers;
 pub mod team;
 pub mod traces;
+pub mod typed;
 
 pub use format::{Format, Hash, Refs};
 pub use held::Held;

@@ -1,9 +1,10 @@
 //! Events signed by git's own means, and sessions that run only if they are.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::on_every_format;
 use crate::sandbox::{Sandbox, Team};
+use crate::{on_every_format, on_one_format};
 
 /// Gives a clone a key of its own by which it signs events; none where there are no means to make one.
 fn signs(sandbox: &Sandbox) -> Option<String> {
@@ -31,6 +32,85 @@ fn knows(sandbox: &Sandbox, signers: &[(&str, &str)]) {
     let lines: String = signers.iter().map(|(who, key)| format!("{who} {key}")).collect();
     fs::write(&path, lines).unwrap();
     sandbox.config("gpg.ssh.allowedSignersFile", path.to_str().unwrap());
+}
+
+/// Ends what gpg leaves in the background, which would hold the directory.
+struct Agent<'s>(&'s Sandbox);
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        self.0.command("gpgconf").args(["--kill", "all"]).run();
+    }
+}
+
+/// Gives a clone an OpenPGP key of its own by which it signs events; none where there are no means to make one.
+fn signs_by_gpg(sandbox: &Sandbox) -> Option<Agent<'_>> {
+    if which::which("gpg").is_err() {
+        assert!(std::env::var_os("CI").is_none(), "gpg is missing");
+        eprintln!("skipped: there is no gpg");
+        return None;
+    }
+    fs::create_dir_all(sandbox.root().join("home/.gnupg")).unwrap();
+    fs::set_permissions(
+        sandbox.root().join("home/.gnupg"),
+        fs::Permissions::from_mode(0o700),
+    )
+    .unwrap();
+    let agent = Agent(sandbox);
+    let who = sandbox.git("var GIT_COMMITTER_IDENT");
+    let who = who.split_inclusive('>').next().unwrap();
+    gpg(
+        sandbox,
+        &[
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            who,
+            "ed25519",
+            "sign",
+            "never",
+        ],
+    );
+    sandbox.config("session.sign", "true");
+    Some(agent)
+}
+
+fn gpg(sandbox: &Sandbox, args: &[&str]) -> String {
+    let run = sandbox
+        .command("gpg")
+        .args(["--batch", "--quiet"])
+        .args(args)
+        .run();
+    run.ok().text()
+}
+
+on_one_format! {
+    fn events_are_signed_by_gpg_where_git_uses_that(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let Some(_agent) = signs_by_gpg(a) else { return };
+        let Some(_other) = signs_by_gpg(b) else { return };
+        b.config("session.requireSignature", "true");
+        a.new_session("--id well -- true");
+        a.git("verify-commit refs/sessions/well");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        // Neither a key that is not there nor one that nobody vouches for is a known signer's.
+        assert_eq!(b.show("well")["signature"], "unknown");
+        let key = a.root().join("home/key.asc");
+        gpg(a, &["--armor", "--output", key.to_str().unwrap(), "--export"]);
+        gpg(b, &["--import", key.to_str().unwrap()]);
+        assert_eq!(b.show("well")["signature"], "unknown");
+        b.session("start --trust well").fails(1).says("signed by somebody unknown");
+        let listed = gpg(a, &["--with-colons", "--list-keys"]);
+        let print = listed.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap();
+        let trust = b.root().join("home/trust");
+        fs::write(&trust, format!("{print}6:\n")).unwrap();
+        gpg(b, &["--import-ownertrust", trust.to_str().unwrap()]);
+        assert_eq!(b.show("well")["signature"], "good");
+        b.session("start --trust well").ok();
+        b.session("wait well").ok();
+    }
 }
 
 on_every_format! {

@@ -39,6 +39,36 @@ fn approvals(sandbox: &Sandbox) -> PathBuf {
 }
 
 on_every_format! {
+    fn on_a_terminal_one_is_shown_what_would_run_and_asked(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let b = &team[1];
+        handed_over(&team, "foreign");
+        let before = (b.tip("foreign"), team.tip_at_home("foreign"));
+        for answer in ["n\n", "\n", "what\n", "\u{4}"] {
+            let (shown, code) = b.session_command("resume foreign").typed(answer);
+            assert_eq!(code, 1, "{shown}");
+            for part in ["sleep 1000", ".sessions/foreign", "made.txt", "Run it? [y/N]", "not approved"] {
+                assert!(shown.contains(part), "{part}: {shown}");
+            }
+            assert_eq!((b.tip("foreign"), team.tip_at_home("foreign")), before);
+            assert!(!b.worktree("foreign").exists());
+        }
+        // Nobody is asked whose output is for a program, or who wants to hear nothing.
+        for options in ["--json", "-q"] {
+            let (shown, code) = b.session_command(&format!("resume {options} foreign")).typed("y\n");
+            assert_eq!(code, 1, "{shown}");
+            assert!(!shown.contains("Run it?"), "{shown}");
+        }
+        b.fifo("up");
+        let (shown, code) = b.session_command("resume foreign").typed("y\n");
+        assert_eq!(code, 0, "{shown}");
+        b.hear("up");
+        assert_eq!(b.state("foreign"), "running");
+        b.session("suspend foreign").ok();
+        // What was approved once, and is the same, is not asked for again.
+        assert_eq!(b.show("foreign")["trusted"], true);
+    }
+
     fn what_was_fetched_does_not_run_unless_it_is_approved(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let b = &team[1];
