@@ -233,13 +233,11 @@ pub fn write_loose(repo: &Repo, objects: &[Object], durability: Durability) -> R
             directories.push(fan_out.to_owned());
         }
         if durability == Durability::Durable {
-            unsynced.add_file(path);
+            unsynced.add(path);
         }
     }
     if durability == Durability::Durable {
-        directories
-            .into_iter()
-            .for_each(|dir| unsynced.add_directory(dir));
+        directories.into_iter().for_each(|dir| unsynced.add(dir));
     }
     Ok(unsynced)
 }
