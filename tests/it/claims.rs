@@ -50,6 +50,18 @@ on_every_format! {
         b.session("retry --trust foreign").ok();
     }
 
+    fn whoever_lost_a_claim_is_told_how_to_take_it_from_the_winner(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        known_to_all(&team, "prize", "true");
+        team[1].session("claim prize").ok();
+        let run = team[2].session("claim prize");
+        run.fails(1).says("was claimed by another clone, on '");
+        run.says("hint: 'git session show prize' shows it as it is now; 'git session claim prize' takes it from them, ");
+        assert_eq!(team[2].trailer("prize", "Epoch"), "2");
+        team[2].session("claim prize").ok();
+        assert_eq!(team.tip_at_home("prize"), team[2].tip("prize"));
+    }
+
     fn of_many_clones_that_claim_at_once_one_wins(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 9);
         known_to_all(&team, "race", "true");

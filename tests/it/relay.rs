@@ -1,5 +1,7 @@
 //! Steps that are sent by themselves while a session runs, without holding up its worker.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::on_every_format;
 use crate::sandbox::{Sandbox, Team, wait_unlocked};
 
@@ -40,6 +42,27 @@ on_every_format! {
         std::fs::rename(&away, team.home()).unwrap();
         crate::sandbox::until("it is sent", || team.tip_at_home("later") == a.tip("later"));
         wait_for_relay(a, "later");
+    }
+
+    fn what_a_remote_does_not_take_is_told_at_the_end(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let hook = team.home().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, "#!/bin/sh\necho closed for today >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        a.fifo("end");
+        let run = a.session_command("run --push --id kept -- sh -c").args(["read line < \"$FIFOS/end\""]).spawn();
+        let log = a.run_dir("kept").join("relay.log");
+        crate::sandbox::until("the relay has given up", || {
+            std::fs::read_to_string(&log).is_ok_and(|said| said.contains("error: "))
+        });
+        wait_for_relay(a, "kept");
+        a.tell("end", "now");
+        let run = run.end();
+        run.ok().says("warning: kept: not sent yet: ").says("closed for today");
+        run.says("hint: 'git session push' tries again, and says what came of it\n");
+        wait_for_relay(a, "kept");
     }
 
     fn a_session_that_is_sent_by_itself_answers_by_itself(sandbox: &Sandbox) {
