@@ -19,6 +19,8 @@ use crate::worker::{Lease, Probe, ProcessId, Target, probe};
 
 /// How long a command waits for another one that is at work on the same session.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The room that is set aside for an intent, in bytes: a block.
+const RESERVE: usize = 4096;
 /// The variable by which a worker's stray descendants are found, unique to clone and session.
 pub const STATE_DIR: &str = "GIT_SESSION_STATE_DIR";
 
@@ -241,8 +243,29 @@ impl RunDir {
         Ok(intent.filter(|intent| intent.attempt == attempt && now <= intent.until))
     }
 
+    /// Writes down what is asked for; where the disk is full, into the room that was set aside for it.
     pub fn write_intent(&self, intent: &Intent) -> Result<()> {
-        write_json(&self.path.join("intent.json"), intent, Durability::Relaxed)
+        let path = self.path.join("intent.json");
+        write_json(&path, intent, Durability::Relaxed)
+            .or_else(|error| self.spend(intent, &path).map_err(|_| error))
+    }
+
+    /// Sets room aside, so that a worker can be stopped when the disk is full.
+    pub fn reserve(&self) -> std::io::Result<()> {
+        fs::write(self.spare(), [0; RESERVE])
+    }
+
+    /// Nobody reads the spare file before it has its content and its name.
+    fn spend(&self, intent: &Intent, path: &Path) -> std::io::Result<()> {
+        let json = serde_json::to_vec(intent)?;
+        let mut spare = File::options().write(true).open(self.spare())?;
+        spare.write_all(&json)?;
+        spare.set_len(json.len() as u64)?;
+        fs::rename(self.spare(), path)
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.path.join("intent.spare")
     }
 
     pub fn clear_intent(&self) -> Result<()> {
@@ -262,6 +285,7 @@ impl RunDir {
     /// Forgets a launch that is settled; the exit record stays until the next one.
     pub fn clear_run(&self) -> Result<()> {
         remove(&self.path.join("intent.json"))?;
+        remove(&self.spare())?;
         remove(&self.path.join("run.json"))
     }
 

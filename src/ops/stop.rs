@@ -235,7 +235,9 @@ fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> 
 
 /// The worker was faster: what it did is what is recorded.
 fn ended_before(ws: &Workspace, id: &SessionId, run_dir: &RunDir, run: &Run, kind: Kind) -> Result<Session> {
-    // The supervisor writes the exit down before it asks for the guard, which is ours.
+    // The supervisor writes the exit down before it asks for the guard, which is ours. Where it had no room for that,
+    // it tries again now.
+    nudge(Some(run));
     let start = std::time::Instant::now();
     let exit = loop {
         if let Some(exit) = run_dir.exit(&run.attempt)? {

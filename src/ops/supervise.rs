@@ -33,6 +33,10 @@ const TURN: Duration = Duration::from_millis(100);
 const PARTING: Duration = Duration::from_millis(500);
 /// How long until what could not be killed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long until an end that could not be recorded is tried again; it doubles with each further time.
+const SOON: Duration = Duration::from_secs(1);
+/// The longest pause between two such tries.
+const LATEST: Duration = Duration::from_secs(30);
 
 /// What a supervisor is started with.
 #[derive(Debug)]
@@ -118,6 +122,18 @@ struct Supervisor {
     recorded: Option<Timestamp>,
     /// We were asked to go by this: no further attempt is made.
     leaving: Option<Signal>,
+    /// How the present attempt ended, until that is recorded.
+    unrecorded: Option<Unrecorded>,
+}
+
+/// An end that was seen and is not in the log yet, as where the disk is full.
+struct Unrecorded {
+    exit: Exit,
+    /// What it was for, where that was our own doing.
+    intent: Option<Intent>,
+    /// When it is tried again.
+    at: Instant,
+    pause: Duration,
 }
 
 /// Whether the run goes on after something happened.
@@ -166,6 +182,7 @@ impl Supervisor {
             deadline: None,
             recorded: None,
             leaving: None,
+            unrecorded: None,
         })
     }
 
@@ -191,6 +208,8 @@ impl Supervisor {
             self.run.phase = Phase::Launching;
             self.run_dir.write_run(&self.run, self.ws.store().durability())?;
         }
+        // Without it everything works that works on a disk with room.
+        let _ = self.run_dir.reserve();
         let worker = match spawn(self.attempt().job(kind)?) {
             Ok(worker) => worker,
             Err(error) => return self.not_executed(kind, error),
@@ -262,15 +281,22 @@ impl Supervisor {
     fn watch_over(mut self) -> Result<()> {
         worker::give_back_code();
         loop {
-            let wake = self.watch.wait(self.deadline).map_err(Error::io("cannot wait"))?;
-            let mut next = match wake {
-                Wake::Exited(end) => self.ended(end)?,
-                Wake::Asked(signal) => self.shut_down(signal)?,
-                Wake::Stopped | Wake::Nudged => self.look()?,
-                Wake::Deadline => self.time_out()?,
+            let until = self
+                .unrecorded
+                .as_ref()
+                .map_or(self.deadline, |unrecorded| Some(unrecorded.at));
+            let wake = self.watch.wait(until).map_err(Error::io("cannot wait"))?;
+            let step = match wake {
+                Wake::Exited(end) => self.ended(end),
+                Wake::Asked(signal) => self.shut_down(signal),
+                // The worker is no more: all that is left to be done is to record that.
+                _ if self.unrecorded.is_some() => self.record_end(),
+                Wake::Stopped | Wake::Nudged => self.look(),
+                Wake::Deadline => self.time_out(),
             };
+            let mut next = step.or_else(|error| self.put_off(error))?;
             while let Next::Again(outcome) = next {
-                next = self.try_again(&outcome)?;
+                next = self.try_again(&outcome).or_else(|error| self.put_off(error))?;
             }
             if matches!(next, Next::Over) {
                 return Ok(());
@@ -278,32 +304,70 @@ impl Supervisor {
         }
     }
 
-    /// The worker has ended: that is written down at once, its strays are stopped, the truth is recorded.
+    /// The worker has ended: that is kept until it is recorded.
     fn ended(&mut self, end: Exited) -> Result<Next> {
-        let mut exit = self.exit(end);
-        self.run_dir.write_exit(&exit)?;
-        if self.may_have_strays() {
-            worker::wait_gone(&self.target(), PARTING)?;
-            let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
-            exit.strays = stopped
-                .signalled
-                .iter()
-                .filter(|stray| Some(&stray.id) != self.run.worker.as_ref())
-                .map(|stray| format!("{} ({})", stray.name, stray.id.pid))
-                .collect();
-            self.run_dir.write_exit(&exit)?;
+        let exit = self.exit(end);
+        let intent = self.shutting_down(&exit);
+        self.keep(exit, intent);
+        self.record_end()
+    }
+
+    fn keep(&mut self, exit: Exit, intent: Option<Intent>) {
+        self.unrecorded = Some(Unrecorded {
+            exit,
+            intent,
+            at: Instant::now(),
+            pause: SOON,
+        });
+    }
+
+    /// The end is written down at once, the strays are stopped, the truth is recorded.
+    fn record_end(&mut self) -> Result<Next> {
+        let Some(ended) = &mut self.unrecorded else {
+            return Ok(Next::GoOn);
+        };
+        // Where there is no room for this there may be for the event, which is what counts; strays are stopped anyway.
+        let _ = self.run_dir.write_exit(&ended.exit);
+        // Where orphans come to us, no child is left exactly when no descendant is.
+        if worker::Platform::current() == worker::Platform::Posix || self.watch.has_children() {
+            let target = self.run_dir.target(Some(&self.run));
+            worker::wait_gone(&target, PARTING)?;
+            let stopped = worker::stop(&target, ladder(&self.spec, None, false))?;
+            for stray in &stopped.signalled {
+                let told = format!("{} ({})", stray.name, stray.id.pid);
+                if Some(&stray.id) != self.run.worker.as_ref() && !ended.exit.strays.contains(&told) {
+                    ended.exit.strays.push(told);
+                }
+            }
+            let _ = self.run_dir.write_exit(&ended.exit);
             if let Some(error) = still_alive(&self.id, &stopped) {
                 (self.complain)(&error);
-                self.deadline = Instant::now().checked_add(AGAIN);
+                ended.at = Instant::now() + AGAIN;
                 return Ok(Next::GoOn);
             }
         }
+        let (exit, own) = (ended.exit.clone(), ended.intent.clone());
         let Some((_guard, session)) = self.turn()? else {
             return Ok(Next::Over);
         };
-        let intent = self.run_dir.intent(&self.run.attempt, exit.at)?;
-        let intent = intent.or_else(|| self.shutting_down(&exit));
+        let intent = self.run_dir.intent(&self.run.attempt, exit.at)?.or(own);
         self.settle(&session, intent.as_ref(), &exit)
+    }
+
+    /// What could not be recorded is kept and tried again later, as long as there is a session.
+    fn put_off(&mut self, error: Error) -> Result<Next> {
+        let Some(ended) = &mut self.unrecorded else {
+            return Err(error);
+        };
+        if matches!(error, Error::NotFound(_)) {
+            return Err(error);
+        }
+        if ended.pause == SOON {
+            (self.complain)(&error);
+        }
+        ended.at = Instant::now() + ended.pause;
+        ended.pause = ended.pause.saturating_mul(2).min(LATEST);
+        Ok(Next::GoOn)
     }
 
     /// At a shutdown all processes are asked to end at the same time: a worker that was faster than we is no failure.
@@ -335,11 +399,6 @@ impl Supervisor {
                 return Ok(self.current()?.map(|session| (guard, session)));
             }
         }
-    }
-
-    /// Where orphans come to us, no child is left exactly when no descendant is.
-    fn may_have_strays(&self) -> bool {
-        worker::Platform::current() == worker::Platform::Posix || self.watch.has_children()
     }
 
     fn exit(&self, end: Exited) -> Exit {
@@ -388,6 +447,7 @@ impl Supervisor {
             self.run.worker = None;
             self.run_dir.write_run(&self.run, Durability::Relaxed)?;
             self.run_dir.clear_intent()?;
+            self.unrecorded = None;
             return Ok(Next::Again(outcome.clone()));
         }
         settle(&self.ws, &self.id, kind, &end)?;
@@ -443,12 +503,19 @@ impl Supervisor {
     /// The system or a person ends the supervisor: the session is suspended, to be resumed after the reboot.
     fn shut_down(&mut self, signal: Signal) -> Result<Next> {
         self.leaving = Some(signal);
+        if self.unrecorded.is_some() {
+            return self.record_end();
+        }
         self.bring_down(IntentKind::Suspend, Some(shutdown_reason(signal)))
     }
 
     fn time_out(&mut self) -> Result<Next> {
         self.deadline = None;
-        self.bring_down(IntentKind::Timeout, None)
+        match self.leaving {
+            // It could not be stopped when we were asked to go, which is not its time being up.
+            Some(signal) => self.shut_down(signal),
+            None => self.bring_down(IntentKind::Timeout, None),
+        }
     }
 
     /// Ends the worker for a reason of our own, and records it.
@@ -472,7 +539,10 @@ impl Supervisor {
             request: None,
             until: until(grace),
         };
-        self.run_dir.write_intent(&intent)?;
+        // It is for those who come after us if we are killed; where there is no room for it, the worker is stopped anyway.
+        if let Err(error) = self.run_dir.write_intent(&intent) {
+            (self.complain)(&error);
+        }
         let stopped = worker::stop(&self.target(), ladder(&self.spec, None, false))?;
         if let Some(error) = still_alive(&self.id, &stopped) {
             (self.complain)(&error);
@@ -486,8 +556,9 @@ impl Supervisor {
         };
         let exit = self.exit(end.unwrap_or(Exited::Signal(15)));
         if end.is_some() {
-            self.run_dir.write_exit(&exit)?;
+            let _ = self.run_dir.write_exit(&exit);
         }
+        self.keep(exit.clone(), Some(intent.clone()));
         self.settle(&session, Some(&intent), &exit)
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::on_one_format;
-use crate::sandbox::{Format, Refs, Sandbox, traces};
+use crate::sandbox::{Format, Refs, Sandbox, small_disk::SmallDisk, traces};
 
 on_one_format! {
     fn outside_a_repository_there_is_nothing_to_do(sandbox: &Sandbox) {
@@ -417,62 +417,12 @@ fn another_users_repository_is_refused_as_git_refuses_it() {
     }
 }
 
-/// A file system of a few hundred kilobytes, where the system lets us have one.
-struct SmallDisk<'s>(&'s Sandbox);
-
-impl<'s> SmallDisk<'s> {
-    fn over_the_objects(sandbox: &'s Sandbox) -> Option<SmallDisk<'s>> {
-        let objects = sandbox.file(".git/objects");
-        let kept = sandbox.root().join("tmp/objects");
-        let mounted = rustix::process::geteuid().is_root()
-            && sandbox
-                .command("cp")
-                .args(["-a".as_ref(), objects.as_os_str(), kept.as_os_str()])
-                .run()
-                .code
-                == 0
-            && sandbox
-                .command("mount")
-                .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
-                .args([&objects])
-                .run()
-                .code
-                == 0;
-        if !mounted {
-            eprintln!("skipped: no file system can be mounted here");
-            return None;
-        }
-        let disk = SmallDisk(sandbox);
-        sandbox
-            .command("cp")
-            .args(["-a".into(), kept.join("."), objects])
-            .run()
-            .ok();
-        Some(disk)
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let objects = self.0.file(".git/objects");
-        let saved = self.0.root().join("tmp/saved");
-        let _ = self
-            .0
-            .command("cp")
-            .args(["-a".as_ref(), objects.as_os_str(), saved.as_os_str()])
-            .run();
-        self.0.command("umount").args(["-l"]).args([&objects]).run();
-        let _ = fs::remove_dir_all(&objects);
-        let _ = fs::rename(saved, objects);
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
     let sandbox = Sandbox::new(Format::PLAIN);
     let held = sandbox.hold("--id squeezed");
     {
-        let Some(_disk) = SmallDisk::over_the_objects(&sandbox) else {
+        let Some(_disk) = SmallDisk::over(&sandbox, ".git/objects") else {
             sandbox.end(&held.id);
             return;
         };

@@ -7,6 +7,7 @@ mod crash;
 mod doctor;
 mod forget;
 mod format;
+mod full_disk;
 mod git_repo;
 mod hostile;
 mod inbox;

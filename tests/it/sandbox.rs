@@ -19,6 +19,7 @@ pub mod held;
 pub mod processes;
 pub mod run;
 pub mod servers;
+pub mod small_disk;
 pub mod team;
 pub mod traces;
 pub mod typed;

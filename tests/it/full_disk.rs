@@ -1,0 +1,49 @@
+//! What is kept and done while there is no room.
+
+use std::fs;
+
+use crate::sandbox::{Format, Sandbox, processes, small_disk::SmallDisk, until};
+
+#[test]
+fn an_end_on_a_full_disk_is_recorded_once_there_is_room() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    let held = sandbox.hold("--id squeezed");
+    {
+        let Some(disk) = SmallDisk::over(&sandbox, ".git/objects") else {
+            sandbox.end(&held.id);
+            return;
+        };
+        disk.fill();
+        sandbox.dismiss(&held, 3);
+        let log = sandbox.run_dir("squeezed").join("supervisor.log");
+        until("the end can't be recorded", || {
+            fs::read_to_string(&log).is_ok_and(|said| said.contains("space"))
+        });
+        assert_eq!(sandbox.state("squeezed"), "running");
+        disk.free();
+        until("the end is recorded", || {
+            sandbox.state("squeezed") == "terminated"
+        });
+        assert_eq!(sandbox.trailer("squeezed", "Outcome"), "exit:3");
+    }
+}
+
+#[test]
+fn what_is_stopped_on_a_full_disk_is_recorded_as_stopped_once_there_is_room() {
+    for (verb, state) in [("terminate", "terminated"), ("suspend", "suspended")] {
+        let sandbox = Sandbox::new(Format::PLAIN);
+        let Some(disk) = SmallDisk::over(&sandbox, ".git") else {
+            return;
+        };
+        let held = sandbox.hold("--id squeezed");
+        disk.fill();
+        let run = sandbox.session(&format!("{verb} squeezed"));
+        run.fails(128).says("space");
+        assert!(!processes::is_alive(held.pid));
+        assert_eq!(sandbox.state("squeezed"), "running");
+        disk.free();
+        until("the end is recorded", || sandbox.state("squeezed") == state);
+        let outcome = if verb == "terminate" { "stopped" } else { "" };
+        assert_eq!(sandbox.trailer("squeezed", "Outcome"), outcome);
+    }
+}
