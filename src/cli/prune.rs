@@ -87,7 +87,10 @@ fn line(finding: &Finding, dry_run: bool) -> String {
     let ignored = finding
         .ignored
         .as_deref()
-        .map_or_else(String::new, |what| format!(", ignored: {}", escape(what)));
+        .map_or_else(String::new, |what| match finding.kept.as_deref() {
+            Some(HAS_IGNORED) => format!(": {}", escape(what)),
+            _ => format!(", ignored: {}", escape(what)),
+        });
     match (&finding.kept, dry_run) {
         (Some(why), _) => format!("{}: keeps {what}: {}{ignored}", finding.id, escape(why)),
         (None, true) => format!("{}: would remove {what}{ignored}", finding.id),

@@ -191,7 +191,7 @@ on_one_format! {
     fn how_ignored_files_are_pruned_is_told(sandbox: &Sandbox) {
         sandbox.run_script("--id left", "echo kept > .gitignore; echo x > kept; git add .; git commit -qm made").ok();
         for line in ["prune -n", "prune"] {
-            sandbox.session(line).ok().says("it has ignored files").says("hint: '--discard-ignored' removes");
+            sandbox.session(line).ok().says("it has ignored files: ").says("hint: '--discard-ignored' removes");
         }
         let run = sandbox.session("prune --discard-ignored");
         assert!(!run.ok().stderr.contains("hint"), "{run}");
