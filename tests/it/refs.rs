@@ -272,6 +272,48 @@ fn git_waits_for_a_lock_of_ours() {
 }
 
 #[test]
+fn what_else_has_the_name_of_the_spare_file_is_neither_waited_for_nor_written_to() {
+    files(|sandbox| {
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        point(&sandbox.repo(), NAME, one);
+        let (spare, other) = (
+            sandbox.git_dir().join("git-session.spare"),
+            sandbox.root().join("other"),
+        );
+        let value = format!("{}\n", ObjectId::null(one.kind()));
+        let things: [&dyn Fn(); 3] = [
+            &|| rustix::fs::mkfifoat(rustix::fs::CWD, &spare, 0o600.into()).unwrap(),
+            &|| std::os::unix::fs::symlink(&other, &spare).unwrap(),
+            &|| fs::hard_link(&other, &spare).unwrap(),
+        ];
+        fs::write(&other, &value).unwrap();
+        let mut at = [one, two].into_iter().cycle();
+        let mut now = at.next().unwrap();
+        for make in things {
+            let _ = fs::remove_file(&spare);
+            make();
+            let next = at.next().unwrap();
+            // The repository is opened by its thread, which nobody waits for should it hang.
+            let (done, outcome) = std::sync::mpsc::channel();
+            let root = sandbox.root();
+            thread::spawn(move || {
+                let repo = Repo::open(&root).unwrap();
+                let outcome = repo.refs().update(NAME, Some(next), Expected::At(now), Relaxed);
+                done.send(outcome.unwrap())
+            });
+            let outcome = outcome.recv_timeout(Duration::from_secs(60));
+            assert_eq!(outcome.expect("an update that waits for no one"), Outcome::Done);
+            assert_eq!(
+                sandbox.repo().refs().get(NAME).unwrap(),
+                Some(Target::Object(next))
+            );
+            assert_eq!(fs::read_to_string(&other).unwrap(), value);
+            now = next;
+        }
+    });
+}
+
+#[test]
 fn a_name_that_stands_in_the_way_of_another_is_a_conflict() {
     formats(|sandbox| {
         let repo = sandbox.repo();

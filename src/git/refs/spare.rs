@@ -67,9 +67,10 @@ mod system {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
 
     pub fn write(spare: &Path, path: &Path, value: &[u8]) -> Result<File> {
+        // Neither somebody's lease on it nor a FIFO of that name is waited for.
         let file = OpenOptions::new()
             .write(true)
-            .custom_flags(libc::O_NOFOLLOW)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(spare)?;
         lease(&file, libc::F_WRLCK)?;
         let written = match is_alike(&file, path, value.len())? {
