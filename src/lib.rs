@@ -63,7 +63,7 @@
 //! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
 //! | `git/refs/bulk.rs` | `packed-refs`, which is replaced by a version with many new values | all that it held; no value that wasn't as its caller said is changed |
-//! | `git/refs/spare.rs` | the file that held a reference's value before its present one, when its place can't be had | nothing: it is no reference's value |
+//! | `git/refs/spare.rs` | the file that held another reference's value before its present one | nothing: it is no reference's value |
 //! | `git/loose.rs` | a loose object's temporary file, which becomes the object | nothing: the object is new |
 //! | `git/pack.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |

@@ -1,6 +1,13 @@
 //! References: compare-and-swap beside stock git, in both formats.
 
-use std::{fs, path::Path, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
 
 use git_session::git::{
     Durability::{Durable, Relaxed},
@@ -271,26 +278,76 @@ fn git_waits_for_a_lock_of_ours() {
     });
 }
 
+/// The files that references had before.
+fn spares(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let all = fs::read_dir(sandbox.git_dir().join("git-session.spare")).unwrap();
+    all.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_spare_file_is_one_references_and_what_lies_beside_it_stays() {
+    files(|sandbox| {
+        let repo = sandbox.repo();
+        let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
+        for name in ["refs/things/a", "refs/things/b"] {
+            for value in [one, two, one, two] {
+                point(&repo, name, value);
+            }
+            assert_eq!(spares(sandbox).len(), 1, "{name}");
+        }
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        let (a, b) = (
+            sandbox.git_dir().join("refs/things/a"),
+            sandbox.git_dir().join("refs/things/b"),
+        );
+        let both = [inode(&b), inode(&spares(sandbox)[0])];
+        point(&repo, "refs/things/b", one);
+        assert_eq!(
+            [inode(&spares(sandbox)[0]), inode(&b)],
+            both,
+            "they change places"
+        );
+        point(&repo, "refs/things/a", one);
+        assert!(!both.contains(&inode(&a)), "what was another's is not written to");
+        // Nobody but us has files there; whoever has is left alone.
+        let directory = sandbox.git_dir().join("git-session.spare");
+        fs::write(directory.join("a note"), "mine").unwrap();
+        point(&repo, "refs/things/b", two);
+        assert!(directory.join("a note").exists());
+        let elsewhere = sandbox.root().join("elsewhere");
+        fs::rename(&directory, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &directory).unwrap();
+        let before = fs::read_dir(&elsewhere).unwrap().count();
+        point(&repo, "refs/things/a", two);
+        point(&repo, "refs/things/b", one);
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), before);
+        assert_eq!(
+            repo.refs().get("refs/things/b").unwrap(),
+            Some(Target::Object(one))
+        );
+    });
+}
+
 #[test]
 fn what_else_has_the_name_of_the_spare_file_is_neither_waited_for_nor_written_to() {
     files(|sandbox| {
         let (one, two) = (sandbox.head(), sandbox.loose_commit("two"));
-        point(&sandbox.repo(), NAME, one);
-        let (spare, other) = (
-            sandbox.git_dir().join("git-session.spare"),
-            sandbox.root().join("other"),
-        );
+        for value in [one, two, one] {
+            point(&sandbox.repo(), NAME, value);
+        }
+        let spares = spares(sandbox);
+        let (spare, other) = (&spares[0], sandbox.root().join("other"));
         let value = format!("{}\n", ObjectId::null(one.kind()));
         let things: [&dyn Fn(); 3] = [
-            &|| rustix::fs::mkfifoat(rustix::fs::CWD, &spare, 0o600.into()).unwrap(),
-            &|| std::os::unix::fs::symlink(&other, &spare).unwrap(),
-            &|| fs::hard_link(&other, &spare).unwrap(),
+            &|| rustix::fs::mkfifoat(rustix::fs::CWD, spare, 0o600.into()).unwrap(),
+            &|| std::os::unix::fs::symlink(&other, spare).unwrap(),
+            &|| fs::hard_link(&other, spare).unwrap(),
         ];
         fs::write(&other, &value).unwrap();
         let mut at = [one, two].into_iter().cycle();
         let mut now = at.next().unwrap();
         for make in things {
-            let _ = fs::remove_file(&spare);
+            let _ = fs::remove_file(spare);
             make();
             let next = at.next().unwrap();
             // The repository is opened by its thread, which nobody waits for should it hang.

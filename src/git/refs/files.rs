@@ -193,7 +193,7 @@ fn write(
             Durability::Durable => before.sync_with(|| spare.sync())?,
             Durability::Relaxed => before.sync()?,
         }
-        if spare.exchange(path, durability) {
+        if spare.exchange(path) {
             return sync_dirs(common, path, directories, durability);
         }
     }

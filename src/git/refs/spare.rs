@@ -5,16 +5,23 @@
 //!
 //! Somebody may still be reading what was a reference a moment ago, and must not see it change. A write lease, as in
 //! fcntl(2), is had only while nobody else has the file open, and it has ended before the file is a reference again, so
-//! that no reader of one waits for it. Where anything about that can't be had, a new file is made, as ever.
+//! that no reader of one waits for it. Who has looked the file up and not opened it yet is not seen by a lease: for
+//! such a one the file is only ever written with later values of the same reference. Where anything about that can't
+//! be had, a new file is made, as ever.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::git::Durability;
+/// Where it is, in the common directory; there is one at most, named after its reference.
+const DIRECTORY: &str = "git-session.spare";
 
-/// Its name, in the common directory.
-const NAME: &str = "git-session.spare";
+fn place(common: &Path, path: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    path.strip_prefix(common).unwrap_or(path).hash(&mut hasher);
+    common.join(DIRECTORY).join(format!("{:016x}", hasher.finish()))
+}
 
 /// The spare file with a reference's next value in it.
 pub(super) struct Spare {
@@ -23,11 +30,11 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Writes the value of a loose reference to the spare file; none if that can't be had.
+    /// Writes the value of a loose reference to its spare file; none if that can't be had.
     ///
     /// The caller holds the reference's lock, and the `flock` under which all our updates are.
     pub(super) fn write(common: &Path, path: &Path, value: &[u8]) -> Option<Spare> {
-        let place = common.join(NAME);
+        let place = place(common, path);
         let file = system::write(&place, path, value).ok()?;
         Some(Spare { file, place })
     }
@@ -38,10 +45,10 @@ impl Spare {
     }
 
     /// Makes the file the reference, and what that was the spare file; tells whether that could be done.
-    pub(super) fn exchange(self, path: &Path, durability: Durability) -> bool {
-        if durability == Durability::Relaxed && system::set_off(&self.file).is_err() {
-            return false;
-        }
+    ///
+    /// A machine that goes down before the value is on disk may leave what the file had before: a value that the
+    /// reference had.
+    pub(super) fn exchange(self, path: &Path) -> bool {
         system::exchange(&self.place, path).is_ok()
     }
 }
@@ -52,8 +59,28 @@ pub(super) fn replace(common: &Path, new: &Path, path: &Path) -> bool {
         return false;
     }
     // The reference has its value; what fails from here on leaves a temporary file.
-    let _ = fs::rename(new, common.join(NAME));
+    let _ = keep(new, &place(common, path));
     true
+}
+
+fn keep(old: &Path, place: &Path) -> io::Result<()> {
+    let directory = place.parent().unwrap_or(place);
+    match fs::symlink_metadata(directory) {
+        Ok(meta) if meta.is_dir() => remove_others(directory, place)?,
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+        Err(_) => fs::create_dir(directory)?,
+    }
+    fs::rename(old, place)
+}
+
+fn remove_others(directory: &Path, place: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)?.flatten() {
+        let is_ours = |name: &str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if entry.file_name().to_str().is_some_and(is_ours) && entry.path() != place {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]
@@ -83,16 +110,6 @@ mod system {
 
     pub fn exchange(one: &Path, other: &Path) -> Result<()> {
         Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-    }
-
-    /// Sets off to bring the content to disk: else, after a crash, the names could have been exchanged without it, and
-    /// the reference have what the file had before.
-    pub fn set_off(file: &File) -> Result<()> {
-        // SAFETY: the call takes numbers and touches no memory.
-        match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) } {
-            0 => Ok(()),
-            _ => Err(Error::last_os_error()),
-        }
     }
 
     /// Whether nobody could tell the two files apart once one is written, and nothing else is a name of the spare one.
@@ -131,10 +148,6 @@ mod system {
     }
 
     pub fn exchange(_: &Path, _: &Path) -> Result<()> {
-        Err(ErrorKind::Unsupported.into())
-    }
-
-    pub fn set_off(_: &File) -> Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 }
