@@ -8,6 +8,7 @@ use super::common::{launching, open, warn_unsaved};
 use super::error::Failure;
 use super::new::What;
 use super::out;
+use crate::git::command::keep_apart;
 use crate::ops::create::create;
 use crate::ops::follow::{Followed, follow};
 use crate::ops::interrupt::Interrupt;
@@ -174,6 +175,7 @@ fn interrupted(
         ));
         return Ok(code);
     }
+    keep_apart();
     out::say(&format!("{id}: stopping; again to kill it at once"));
     let stop = Stop {
         reason: Some("interrupted".to_owned()),
@@ -186,12 +188,17 @@ fn interrupted(
     };
     match stopped {
         Ok(session) => {
-            warn_unsaved(&session.event.summary.unsaved, "not saved");
+            let unsaved = &session.event.summary.unsaved;
+            warn_unsaved(unsaved, "not saved");
+            let saved = match unsaved.is_empty() {
+                true => "its work saved",
+                false => "its work saved but for that",
+            };
             if session.event.summary.state == State::Suspended {
-                out::say(&format!("{id}: suspended, its work saved"));
+                out::say(&format!("{id}: suspended, {saved}"));
                 out::say(&format!("hint: 'git session resume {id}' lets it go on"));
             } else {
-                out::say(&format!("{id}: stopped, its work saved"));
+                out::say(&format!("{id}: stopped, {saved}"));
                 out::say(&format!(
                     "hint: 'git session diff {id}' shows the work, 'git session restore {id}' puts it into a new directory, \
                      'git session retry {id}' runs it again from its base"

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Error, Result};
 
@@ -220,6 +221,9 @@ impl Cmd {
     /// [`Error::Io`] if git could not be started or talked to.
     pub fn output(mut self) -> Result<Output> {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if APART.load(Ordering::SeqCst) {
+            self.command.process_group(0);
+        }
         let what = format!("git {}", self.verb);
         let Some(input) = self.input.take() else {
             return self.command.output().map_err(Error::io(what));
@@ -250,6 +254,15 @@ impl Cmd {
         }
         Err(refused(verb, &output))
     }
+}
+
+/// Whether children are kept from what a terminal sends.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// Keeps further children of this process from the signals of its terminal, once it has caught one itself and still has
+/// work to save: pressed again, Ctrl-C would end what saves it.
+pub fn keep_apart() {
+    APART.store(true, Ordering::SeqCst);
 }
 
 /// A git child that is at work while its caller does something else.

@@ -296,6 +296,23 @@ on_one_format! {
         }
     }
 
+    fn an_interrupt_while_work_is_saved_costs_nothing_of_it(sandbox: &Sandbox) {
+        for name in ["up", "saving", "go"] {
+            sandbox.fifo(name);
+        }
+        let filter = "if mkdir \"$FIFOS/once\" 2>/dev/null; then echo in > \"$FIFOS/saving\"; read line < \"$FIFOS/go\"; fi; cat";
+        sandbox.config("filter.slow.clean", filter);
+        let script = "echo '*.txt filter=slow' > .gitattributes; echo precious > work.txt; echo up > \"$FIFOS/up\"; exec sleep 1000";
+        let running = through_git(sandbox, "--id kept", script);
+        sandbox.hear("up");
+        signal_all(running.pid(), Signal::INT);
+        sandbox.hear("saving");
+        signal_all(running.pid(), Signal::INT);
+        sandbox.tell("go", "now");
+        running.end().exits(130).says("kept: stopped, its work saved\n");
+        assert_eq!(sandbox.saved("kept", "work.txt"), "precious");
+    }
+
     fn an_interrupted_run_suspends_or_detaches_where_that_is_configured(sandbox: &Sandbox) {
         for (choice, state) in [("suspend", "suspended"), ("detach", "running")] {
             sandbox.config("session.interrupt", choice);
@@ -387,6 +404,14 @@ fn through_git(sandbox: &Sandbox, options: &str, script: &str) -> Running {
         .env("PATH", path.unwrap())
         .inner(|command| {
             command.process_group(0);
+            // What is started in the background of a shell without job control ignores the signal, and git with it.
+            // SAFETY: signal(2) is async-signal-safe.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::signal(libc::SIGINT, libc::SIG_DFL);
+                    Ok(())
+                });
+            }
         })
         .spawn()
 }
