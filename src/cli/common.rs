@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::error::Failure;
 use super::out;
-use crate::ops::launch::{How, Launched};
+use crate::ops::launch::{How, Launched, Unsent};
 use crate::ops::record::load;
 use crate::ops::relay::Push;
 use crate::ops::remotes::chosen;
@@ -272,15 +272,15 @@ pub fn launching(offline: bool, push: Option<Push>, trust: Trust) -> Result<How,
     })
 }
 
-/// Tells that home doesn't know yet that a session runs.
+/// Tells who doesn't know yet that a session runs.
 pub fn warn_unsent(launched: &Launched) {
-    if let Some(why) = &launched.unsent {
-        let id = launched.session.id();
-        out::say(&format!(
-            "warning: {id}: its home was not told: {}",
-            crate::render::escape(why)
-        ));
-    }
+    let (what, why) = match &launched.unsent {
+        None => return,
+        Some(Unsent::Home(why)) => ("its home was not told", why),
+        Some(Unsent::Beside(why)) => ("its home was told, but not all that is sent to", why),
+    };
+    let id = launched.session.id();
+    out::say(&format!("warning: {id}: {what}: {}", crate::render::escape(why)));
 }
 
 /// Our own executable, by which a supervisor is started.

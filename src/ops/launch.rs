@@ -16,10 +16,13 @@ use super::push;
 use super::record::{check, load, spec};
 use super::recover::{check_known, check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
+use super::remotes::home;
 use super::settle::{End, settle, still_alive};
 use super::stop::{DAY, intent};
+use super::tracking::{What, names};
 use super::trust::{self, Trust};
 use super::workspace::{Workspace, random_word};
+use crate::git;
 use crate::git::command::{in_a_hook, is_local_variable, is_of_a_commit};
 use crate::git::snapshot::Unsaved;
 use crate::session::{Arg, Kind, SessionId, Spec};
@@ -41,8 +44,17 @@ pub struct Launched {
     pub unrestored: Vec<Unsaved>,
     /// The branch that its work was on, where that has other commits here, so that HEAD is detached.
     pub detached_from: Option<String>,
-    /// Why the session's home does not know yet that it runs, if it doesn't.
-    pub unsent: Option<String>,
+    /// What was not told that it runs, if something wasn't.
+    pub unsent: Option<Unsent>,
+}
+
+/// Where a start could not be sent to, and why.
+#[derive(Debug)]
+pub enum Unsent {
+    /// The session's home does not know yet.
+    Home(String),
+    /// Home knows; another repository that the remote sends to as well doesn't.
+    Beside(String),
 }
 
 /// How a session comes to run here.
@@ -111,11 +123,37 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
     }
     let mut launched = launched?;
     if shared && !how.offline {
-        launched.unsent = push::hand_in(ws, id).err().map(|error| error.to_string());
+        let sent = push::hand_in(ws, id);
+        launched.unsent = sent.err().map(|error| unsent(ws, &launched.session, &error));
     }
     arrange(ws, id, how.program, how.push.as_ref())?;
     launched.session = load(ws, id)?;
     Ok(launched)
+}
+
+/// Home is asked only where it is another repository that was in the way.
+fn unsent(ws: &Workspace, runs: &Session, error: &Error) -> Unsent {
+    let why = error.to_string();
+    match error {
+        Error::Git(git::Error::Remote { url, .. }) if is_told(ws, runs, url).unwrap_or(false) => {
+            Unsent::Beside(why)
+        }
+        _ => Unsent::Home(why),
+    }
+}
+
+/// Whether home has the step, or one after it, by which the session runs; `url` is what could not be reached.
+fn is_told(ws: &Workspace, runs: &Session, url: &str) -> Result<bool> {
+    let id = runs.id();
+    let Some(home) = home(ws, &runs.event.summary)?.filter(|home| home.public_url() != url) else {
+        return Ok(false);
+    };
+    let there = names(&home, std::slice::from_ref(id), What::Logs)?;
+    match there.logs.get(id) {
+        // What was sent is ours, so it is here.
+        Some(tip) => Ok(ws.store().contains(&ws.store().at(id, *tip)?, runs)?),
+        None => Ok(false),
+    }
 }
 
 /// Checks the step before anything is asked of anybody, and records what happened before.

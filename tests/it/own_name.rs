@@ -1,6 +1,7 @@
 //! What is said of a clone elsewhere that it did not do: its workers and its log go by what it did.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -391,6 +392,31 @@ on_one_format! {
         a.new_session("--id more -- true");
         a.session("push origin more").fails(128).says(other.home().to_str().unwrap());
         fs::rename(other.home().with_extension("away"), other.home()).unwrap();
+    }
+
+    fn a_home_that_was_told_is_not_called_untold_for_another_that_is_away(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let other = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        for url in [team.home(), other.home()] {
+            a.git(&format!("config --add remote.origin.pushurl '{}'", url.display()));
+        }
+        a.new_session("--id told -- true");
+        a.session("push").ok();
+        // It goes away just when home has learned that the session runs.
+        let hook = format!(
+            "#!/bin/sh\nwhile read -r old new name; do\n  state=$(git log -1 --format='%(trailers:key=Session-State,valueonly)' $new)\n  \
+             if test \"$state\" = running && test -d \"{0}\"; then mv \"{0}\" \"{0}.away\"; fi\ndone\n",
+            other.home().display()
+        );
+        let path = team.home().join("hooks/post-receive");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, hook).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let run = a.session("start told");
+        run.ok().says("its home was told, but not all that is sent to: ").says(other.home().to_str().unwrap());
+        assert!(!run.stderr.contains("not told"), "{run}");
+        a.session("wait told").ok();
     }
 
     fn a_setting_that_means_nothing_keeps_doctor_from_nothing_else(sandbox: &Sandbox) {
