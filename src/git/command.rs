@@ -105,6 +105,21 @@ impl Git {
     }
 }
 
+/// Has a child that only tells us something end where the thread that starts it is killed, where the system can do
+/// that: left alone it would hold locks that the next command takes for those of the dead.
+pub(super) fn end_with_us(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: one system call, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            let signal = Some(rustix::process::Signal::TERM);
+            Ok(rustix::process::set_parent_process_death_signal(signal)?)
+        });
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
+
 /// Removes git's own variables from a child's environment.
 fn scrub(command: &mut Command) {
     for name in LOCAL_VARIABLES {
@@ -207,6 +222,12 @@ impl Cmd {
                 Ok(())
             });
         }
+        self
+    }
+
+    /// Ends the child where we are killed, as [`end_with_us`] does.
+    pub fn ending_with_us(mut self) -> Cmd {
+        end_with_us(&mut self.command);
         self
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitIdOptions};
 
-use super::command::Cmd;
+use super::command::{Cmd, end_with_us};
 use super::terminal::Terminal;
 use super::{Error, Result};
 
@@ -77,16 +77,8 @@ fn prepare(command: &mut Command, terminal: Option<&Terminal>, fed: bool) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    #[cfg(target_os = "linux")]
-    // SAFETY: one system call, which is async-signal-safe.
-    unsafe {
-        // Whoever kills us must not leave a child behind that waits for a remote for ever.
-        command.pre_exec(|| {
-            Ok(rustix::process::set_parent_process_death_signal(Some(
-                Signal::TERM,
-            ))?)
-        });
-    }
+    // It might wait for a remote for ever.
+    end_with_us(command);
     if let Some(terminal) = terminal {
         match std::env::var_os("GIT_TERMINAL_PROMPT") {
             Some(users) => command.env("GIT_TERMINAL_PROMPT", users),

@@ -403,15 +403,27 @@ pub fn break_branch_lock(repo: &Repo, branch: &str, trash: &Path) -> Result<()> 
         return Ok(());
     }
     let lock = repo.common_dir().join(format!("refs/heads/{branch}.lock"));
+    if is_left(&lock) {
+        move_away(&lock, trash)?;
+    }
+    Ok(())
+}
+
+/// Whether a lock is there and stays there, until it is older than anything that a living process needs it for.
+fn is_left(lock: &Path) -> bool {
     let Ok(seen) = lock.symlink_metadata() else {
-        return Ok(());
+        return false;
     };
     let age = seen.modified().ok().and_then(|time| time.elapsed().ok());
     thread::sleep(ONE_WRITE.saturating_sub(age.unwrap_or_default()));
-    match lock.symlink_metadata() {
-        Ok(still) if (still.dev(), still.ino()) == (seen.dev(), seen.ino()) => {
-            let aside = unused(trash, lock.file_name().unwrap_or_default());
-            fs::rename(&lock, aside).map_err(Error::io(format!("cannot move '{}' away", lock.display())))
+    let still = lock.symlink_metadata();
+    still.is_ok_and(|still| (still.dev(), still.ino()) == (seen.dev(), seen.ino()))
+}
+
+fn move_away(lock: &Path, trash: &Path) -> Result<()> {
+    match fs::rename(lock, unused(trash, lock.file_name().unwrap_or_default())) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot move '{}' away", lock.display()))(error))
         }
         _ => Ok(()),
     }
@@ -608,7 +620,8 @@ fn unused(trash: &Path, name: &OsStr) -> PathBuf {
 
 /// Moves the lock files that a dead process left in a worktree's own directory to the trash, and names them.
 ///
-/// The caller knows that nothing of the worktree's processes is alive.
+/// The caller knows that nothing of the worktree's processes is alive; a git of ours whose caller was killed may be
+/// for a moment, and has that.
 pub fn move_stale_locks(worktree: &Worktree, trash: &Path) -> Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     // The second is where the HEAD of a worktree is in the binary format.
@@ -617,9 +630,8 @@ pub fn move_stale_locks(worktree: &Worktree, trash: &Path) -> Result<Vec<PathBuf
         for entry in entries.flatten() {
             let path = entry.path();
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            if is_file && path.extension() == Some(OsStr::new("lock")) {
-                fs::rename(&path, unused(trash, &entry.file_name()))
-                    .map_err(Error::io(format!("cannot move '{}' away", path.display())))?;
+            if is_file && path.extension() == Some(OsStr::new("lock")) && is_left(&path) {
+                move_away(&path, trash)?;
                 moved.push(path);
             }
         }

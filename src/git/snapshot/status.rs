@@ -53,6 +53,7 @@ pub struct Submodule {
 pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
     let output = repo
         .git_in(worktree)?
+        .ending_with_us()
         .args(["-c", "status.relativePaths=false"])
         .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
         .args([
