@@ -1,7 +1,7 @@
 //! Linked worktrees: added, found, locked, let go and removed.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -444,8 +444,9 @@ pub fn mark(worktree: &Worktree, reason: &str) -> Result<()> {
     fs::write(&path, reason).map_err(Error::io(format!("cannot write '{}'", path.display())))
 }
 
-/// Drops the lock.
-pub fn unlock(_repo: &Repo, worktree: &Worktree) -> Result<()> {
+/// Drops the lock against pruning, and the one that a killed process of ours left on HEAD as it let it go.
+pub fn unlock(repo: &Repo, worktree: &Worktree) -> Result<()> {
+    repo.refs().unlock_head_after_crash(&worktree.git_dir);
     let path = worktree.git_dir.join("locked");
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -458,58 +459,25 @@ pub fn unlock(_repo: &Repo, worktree: &Worktree) -> Result<()> {
 /// Lets HEAD go from its branch to that commit; index and files stay as they are.
 pub fn detach_head(repo: &Repo, worktree: &Worktree, at: ObjectId) -> Result<()> {
     const WHY: &str = "session: parked";
-    if repo.ref_format() == RefFormat::Reftable {
-        return repo
-            .git_in(&worktree.git_dir)?
-            .arg("--git-dir")
-            .arg(&worktree.git_dir)
-            .args(["update-ref", "--no-deref", "-m", WHY, "HEAD"])
-            .arg(at.to_string())
-            .run()
-            .map(|_| ());
-    }
-    let old = match head(repo, &worktree.git_dir)? {
-        Head::Detached(old) => old,
-        Head::Branch(name) => match name.to_str().ok().map(|name| repo.refs().get(name)).transpose()? {
-            Some(Some(Target::Object(old))) => old,
-            _ => repo.object_hash().null(),
-        },
-        Head::Unknown => repo.object_hash().null(),
+    let log = || {
+        let old = match head(repo, &worktree.git_dir)? {
+            Head::Detached(old) => Some(old),
+            Head::Branch(name) => match name.to_str().ok().map(|name| repo.refs().get(name)).transpose()? {
+                Some(Some(Target::Object(old))) => Some(old),
+                _ => None,
+            },
+            Head::Unknown => None,
+        };
+        let old = old.unwrap_or_else(|| repo.object_hash().null());
+        let path = worktree.git_dir.join("logs/HEAD");
+        log_head(repo, &path, old, at, WHY).map_err(Error::io(format!("cannot write '{}'", path.display())))
     };
-    let path = worktree.git_dir.join("HEAD");
-    let lock = worktree.git_dir.join("HEAD.lock");
-    let io = || Error::io(format!("cannot write '{}'", path.display()));
-    let mut file = match File::create_new(&lock) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let name = "HEAD".to_owned();
-            return Err(Error::Locked { name, path: lock });
-        }
-        Err(error) => return Err(io()(error)),
-    };
-    let written = file
-        .write_all(format!("{at}\n").as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| log_head(repo, worktree, old, at, WHY))
-        .and_then(|()| fs::rename(&lock, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&lock);
-    }
-    written.map_err(io())
+    repo.refs().detach(&worktree.git_dir, at, WHY, log)
 }
 
 /// Adds an entry to HEAD's reflog, where there is one, as git does.
-fn log_head(
-    repo: &Repo,
-    worktree: &Worktree,
-    old: ObjectId,
-    new: ObjectId,
-    why: &str,
-) -> std::io::Result<()> {
-    let log = OpenOptions::new()
-        .append(true)
-        .open(worktree.git_dir.join("logs/HEAD"));
-    let mut log = match log {
+fn log_head(repo: &Repo, path: &Path, old: ObjectId, new: ObjectId, why: &str) -> std::io::Result<()> {
+    let mut log = match OpenOptions::new().append(true).open(path) {
         Ok(log) => log,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -219,6 +219,32 @@ fn a_head_is_let_go_and_the_branch_is_free() {
 }
 
 #[test]
+fn a_head_that_was_let_go_halfway_is_no_obstacle() {
+    formats(|sandbox| {
+        if sandbox.format.refs != "files" {
+            return;
+        }
+        let repo = sandbox.repo();
+        let new = Checkout::NewBranch {
+            name: "side",
+            at: sandbox.head(),
+        };
+        let found = make(sandbox, &sandbox.beside("tree"), new);
+        let lock = found.git_dir.join("HEAD.lock");
+        let leave = || fs::hard_link(repo.common_dir().join("git-session.refs"), &lock).unwrap();
+        detach_head(&repo, &found, sandbox.head()).unwrap();
+        assert!(!lock.exists());
+        leave();
+        detach_head(&repo, &found, sandbox.head()).unwrap();
+        assert!(!lock.exists());
+        leave();
+        unlock(&repo, &found).unwrap();
+        assert!(!lock.exists());
+        sh(&found.path, "git switch -q side");
+    });
+}
+
+#[test]
 fn a_removal_follows_no_link() {
     formats(|sandbox| {
         let repo = sandbox.repo();

@@ -138,11 +138,9 @@ pub fn update(
 ) -> Result<Outcome> {
     let path = common.join(name);
     let lock = Lock::take(common, &path, name)?;
-    let loose = loose(&path, hash)?;
-    let is_loose = loose.is_some();
-    let actual = match loose {
-        Some(target) => Some(target),
-        None => Packed::read(common)?.find(name),
+    let (old, actual) = match loose(&path, hash)? {
+        Some(target) => (Old::Loose, Some(target)),
+        None => (Old::Elsewhere, Packed::read(common)?.find(name)),
     };
     let as_expected = match (&actual, expected) {
         (None, Expected::Absent) => true,
@@ -162,7 +160,6 @@ pub fn update(
             {
                 return Err(Error::RefConflict(name.to_owned()));
             }
-            let old = if is_loose { Old::Loose } else { Old::Elsewhere };
             write(common, &path, new, old, lock.directories, durability, before)?;
         }
         None => {
@@ -173,6 +170,22 @@ pub fn update(
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Makes the HEAD of a worktree that commit itself, once `log` has said so, under the lock on it.
+pub fn detach(common: &Path, head: &Path, at: ObjectId, log: impl FnOnce() -> Result<()>) -> Result<()> {
+    let lock = Lock::take(common, head, "HEAD")?;
+    log()?;
+    let before = Unsynced::default();
+    write(
+        common,
+        head,
+        at,
+        Old::Elsewhere,
+        lock.directories,
+        Durability::Durable,
+        &before,
+    )
 }
 
 fn write(
@@ -346,9 +359,7 @@ pub(super) struct Lock {
 
 impl Lock {
     pub(super) fn take(common: &Path, path: &Path, name: &str) -> Result<Lock> {
-        let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
-        let lock = PathBuf::from(lock);
+        let lock = lock_of(path);
         let io = || Error::io(format!("cannot make '{}'", lock.display()));
         // The packed references are locked while a reference is, so they have a file of their own.
         let holder = common.join(if name == PACKED { PACKED_HOLDER } else { HOLDER });
@@ -411,6 +422,13 @@ impl Lock {
     }
 }
 
+/// The lock on the reference that is at a path.
+fn lock_of(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    PathBuf::from(lock)
+}
+
 /// Takes the `flock` of the file that locks are names of; makes the file where it is missing.
 pub(super) fn hold(common: &Path, holder: &Path, name: &str) -> Result<File> {
     let start = Instant::now();
@@ -467,9 +485,9 @@ impl Drop for Lock {
     }
 }
 
-/// Removes the lock that a killed process of ours left on a reference.
-pub fn unlock_after_crash(common: &Path, name: &str) {
-    let lock = common.join(format!("{name}.lock"));
+/// Removes the lock that a killed process of ours left on the reference at a path.
+pub fn unlock_after_crash(common: &Path, path: &Path) {
+    let lock = lock_of(path);
     if lock.symlink_metadata().is_ok() {
         clear_stale(common, &lock);
     }

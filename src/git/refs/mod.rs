@@ -7,6 +7,8 @@ mod packed;
 mod reftable;
 mod spare;
 
+use std::path::Path;
+
 use gix::ObjectId;
 use gix::bstr::BString;
 
@@ -116,9 +118,39 @@ impl<'r> Refs<'r> {
     /// Removes the lock that a killed process of ours left on a reference; any other lock stays.
     pub fn unlock_after_crash(&self, name: &str) {
         match self.repo.ref_format() {
-            RefFormat::Files => files::unlock_after_crash(self.repo.common_dir(), name),
+            RefFormat::Files => {
+                let common = self.repo.common_dir();
+                files::unlock_after_crash(common, &common.join(name));
+            }
             // The one lock there is git's own.
             RefFormat::Reftable => {}
+        }
+    }
+
+    /// As [`Refs::unlock_after_crash`], for the HEAD of the worktree whose own directory that is.
+    pub fn unlock_head_after_crash(&self, git_dir: &Path) {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::unlock_after_crash(self.repo.common_dir(), &git_dir.join("HEAD")),
+            RefFormat::Reftable => {}
+        }
+    }
+
+    /// Lets the HEAD of a worktree, which has that directory of its own, go from its branch to a commit.
+    ///
+    /// Where we write its log, `log` does so, once nobody else can write HEAD; `why` is what git is given to log.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where somebody else's lock stays on it.
+    pub fn detach(
+        &self,
+        git_dir: &Path,
+        at: ObjectId,
+        why: &str,
+        log: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        match self.repo.ref_format() {
+            RefFormat::Files => files::detach(self.repo.common_dir(), &git_dir.join("HEAD"), at, log),
+            RefFormat::Reftable => reftable::detach(self.repo, git_dir, at, why),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The reftable backend: all through git, which alone knows the format; retries on contention are ours.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,16 @@ fn for_each(repo: &Repo, pattern: &str) -> Result<Vec<Reference>> {
         });
     }
     Ok(found)
+}
+
+pub fn detach(repo: &Repo, git_dir: &Path, at: ObjectId, why: &str) -> Result<()> {
+    repo.git_in(git_dir)?
+        .arg("--git-dir")
+        .arg(git_dir)
+        .args(["update-ref", "--no-deref", "-m", why, "HEAD"])
+        .arg(at.to_string())
+        .run()
+        .map(|_| ())
 }
 
 pub fn update(
