@@ -129,11 +129,19 @@ struct Supervisor {
 /// An end that was seen and is not in the log yet, as where the disk is full.
 struct Unrecorded {
     exit: Exit,
+    seen: Seen,
     /// What it was for, where that was our own doing.
     intent: Option<Intent>,
     /// When it is tried again.
     at: Instant,
     pause: Duration,
+}
+
+/// Whether an end was observed, or only that nothing of the worker is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Yes,
+    No,
 }
 
 /// Whether the run goes on after something happened.
@@ -308,13 +316,14 @@ impl Supervisor {
     fn ended(&mut self, end: Exited) -> Result<Next> {
         let exit = self.exit(end);
         let intent = self.shutting_down(&exit);
-        self.keep(exit, intent);
+        self.keep(exit, Seen::Yes, intent);
         self.record_end()
     }
 
-    fn keep(&mut self, exit: Exit, intent: Option<Intent>) {
+    fn keep(&mut self, exit: Exit, seen: Seen, intent: Option<Intent>) {
         self.unrecorded = Some(Unrecorded {
             exit,
+            seen,
             intent,
             at: Instant::now(),
             pause: SOON,
@@ -326,8 +335,7 @@ impl Supervisor {
         let Some(ended) = &mut self.unrecorded else {
             return Ok(Next::GoOn);
         };
-        // Where there is no room for this there may be for the event, which is what counts; strays are stopped anyway.
-        let _ = self.run_dir.write_exit(&ended.exit);
+        write_down(&self.run_dir, ended);
         // Where orphans come to us, no child is left exactly when no descendant is.
         if worker::Platform::current() == worker::Platform::Posix || self.watch.has_children() {
             let target = self.run_dir.target(Some(&self.run));
@@ -339,7 +347,7 @@ impl Supervisor {
                     ended.exit.strays.push(told);
                 }
             }
-            let _ = self.run_dir.write_exit(&ended.exit);
+            write_down(&self.run_dir, ended);
             if let Some(error) = still_alive(&self.id, &stopped) {
                 (self.complain)(&error);
                 ended.at = Instant::now() + AGAIN;
@@ -554,11 +562,12 @@ impl Supervisor {
             Phase::Executed => self.reaped(Instant::now() + GRACE)?,
             Phase::Launching | Phase::Waiting => None,
         };
+        let seen = if end.is_some() { Seen::Yes } else { Seen::No };
         let exit = self.exit(end.unwrap_or(Exited::Signal(15)));
-        if end.is_some() {
-            let _ = self.run_dir.write_exit(&exit);
-        }
-        self.keep(exit.clone(), Some(intent.clone()));
+        self.keep(exit.clone(), seen, Some(intent.clone()));
+        self.unrecorded
+            .iter()
+            .for_each(|ended| write_down(&self.run_dir, ended));
         self.settle(&session, Some(&intent), &exit)
     }
 
@@ -573,6 +582,15 @@ impl Supervisor {
                 Wake::Stopped | Wake::Nudged => {}
             }
         }
+    }
+}
+
+/// Keeps an end that was observed for those who come after us.
+///
+/// Where there is no room for it there may be for the event, which is what counts; strays are stopped anyway.
+fn write_down(run_dir: &RunDir, ended: &Unrecorded) {
+    if ended.seen == Seen::Yes {
+        let _ = run_dir.write_exit(&ended.exit);
     }
 }
 
