@@ -225,7 +225,7 @@ impl Cmd {
         self
     }
 
-    /// Ends the child where we are killed, as [`end_with_us`] does.
+    /// Ends the child where we are killed, on a system that can do that: it is one that only tells us something.
     pub fn ending_with_us(mut self) -> Cmd {
         end_with_us(&mut self.command);
         self
