@@ -46,7 +46,7 @@
 //! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
-//! | `ops/checkout.rs`, by `git/worktree.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
+//! | `ops/checkout.rs`, by `git/worktree/trash.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
@@ -57,9 +57,9 @@
 //! | `ops/forget/mod.rs` | an ended session's work, here and on remotes, when its user says so | nothing, on purpose: the log says that it was forgotten |
 //! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
 //! | `ops/clone.rs` | records of runs that came along with a copied clone | moved to the trash; the processes in them are the other clone's |
-//! | `ops/settle.rs`, by `git/worktree.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
-//! | `git/worktree.rs` | the trash, whenever something is pruned | what was moved there by the places above |
-//! | `git/worktree.rs` | the lock of a worktree whose session ended | the session's last event |
+//! | `ops/settle.rs`, by `git/worktree/locks.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
+//! | `git/worktree/trash.rs` | the trash, whenever something is pruned | what was moved there by the places above |
+//! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |
 //! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
 //! | `git/refs/bulk.rs` | `packed-refs`, which is replaced by a version with many new values | all that it held; no value that wasn't as its caller said is changed |
