@@ -61,11 +61,13 @@
 //! | `git/worktree/trash.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |
 //! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
-//! | `git/refs/files.rs` | a reference that is removed, empty directories on a new one's way, our own locks and old temporary files | the reference's old value is named by the caller; a lock goes only with its `flock` held |
+//! | `git/refs/files.rs` | a reference that is removed, and empty directories on a new one's way | the reference's old value is named by the caller |
+//! | `git/refs/lock.rs`, `git/refs/temporary.rs` | our own locks and old temporary files | a lock goes only with its `flock` held |
 //! | `git/refs/bulk.rs` | `packed-refs`, which is replaced by a version with many new values | all that it held; no value that wasn't as its caller said is changed |
 //! | `git/refs/spare.rs` | the file that held another reference's value before its present one | nothing: it is no reference's value |
 //! | `git/loose.rs` | a loose object's temporary file, which becomes the object | nothing: the object is new |
-//! | `git/pack.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
+//! | `git/pack.rs` | the temporary files of a pack and its index, which become these | nothing: the pack is new |
+//! | `git/packs.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
 //! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
 //! | `ops/approvals.rs` | an approval that is taken back | nothing: it can be given again |

@@ -11,7 +11,8 @@ use gix::ObjectId;
 use gix::objs::{Data, Find, Kind};
 
 use super::objects::{self, Object};
-use super::pack::{self, PackFile, collector};
+use super::pack::{self, PackFile};
+use super::packs::{self, collector};
 use super::unsynced::Unsynced;
 use super::{Durability, Error, Repo, Result};
 
@@ -230,7 +231,7 @@ impl Kept {
             let _ = fs::remove_file(keep);
         }
         if is_packed {
-            pack::tidy(repo);
+            packs::tidy(repo);
         }
         Ok(())
     }

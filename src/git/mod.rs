@@ -10,6 +10,7 @@ mod loose;
 pub mod notes;
 pub mod objects;
 mod pack;
+mod packs;
 mod reflog;
 pub mod refs;
 pub mod remote;

@@ -15,8 +15,10 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::objs::Kind;
 
-use super::files::{self, Directories, HOLDER, Lock, PATIENCE};
+use super::files;
+use super::lock::{Directories, HOLDER, Lock, PATIENCE, hold};
 use super::packed::{PACKED, Packed, entry};
+use super::temporary::temporary;
 use super::{Change, Expected, Outcome, Target};
 use crate::git::{Durability, Error, Repo, Result};
 
@@ -33,7 +35,7 @@ pub fn update(
     outcomes: &mut [Option<Result<Outcome>>],
 ) -> Result<()> {
     let common = repo.common_dir();
-    let _ours = files::hold(common, &common.join(HOLDER), PACKED)?;
+    let _ours = hold(common, &common.join(HOLDER), PACKED)?;
     let packed_path = common.join(PACKED);
     let lock = Lock::take(common, &packed_path, PACKED)?;
     let packed = Packed::read(common)?;
@@ -142,7 +144,7 @@ fn write(
         content.extend_from_slice(format!("{oid} {new}\n").as_bytes());
     }
     let io = || Error::io(format!("cannot write '{}'", path.display()));
-    let mut temp = files::temporary(common)?;
+    let mut temp = temporary(common)?;
     temp.write_all(&content).map_err(io())?;
     if durability == Durability::Durable {
         temp.as_file().sync_all().map_err(io())?;

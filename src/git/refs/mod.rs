@@ -2,10 +2,12 @@
 
 mod bulk;
 mod files;
-pub mod locks;
+pub mod leftover;
+mod lock;
 mod packed;
 mod reftable;
 mod spare;
+mod temporary;
 
 use std::path::Path;
 
@@ -120,7 +122,7 @@ impl<'r> Refs<'r> {
         match self.repo.ref_format() {
             RefFormat::Files => {
                 let common = self.repo.common_dir();
-                files::unlock_after_crash(common, &common.join(name));
+                lock::unlock_after_crash(common, &common.join(name));
             }
             // The one lock there is git's own.
             RefFormat::Reftable => {}
@@ -130,7 +132,7 @@ impl<'r> Refs<'r> {
     /// As [`Refs::unlock_after_crash`], for the HEAD of the worktree whose own directory that is.
     pub fn unlock_head_after_crash(&self, git_dir: &Path) {
         match self.repo.ref_format() {
-            RefFormat::Files => files::unlock_after_crash(self.repo.common_dir(), &git_dir.join("HEAD")),
+            RefFormat::Files => lock::unlock_after_crash(self.repo.common_dir(), &git_dir.join("HEAD")),
             RefFormat::Reftable => {}
         }
     }

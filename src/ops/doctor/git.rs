@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 
 use super::Report;
 use crate::git::RefFormat;
-use crate::git::refs::locks::{Whose, leftover};
+use crate::git::refs::leftover::{Whose, leftover};
 use crate::ops::workspace::Workspace;
 use crate::session::duration::brief;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::files::MARKER;
+use super::lock::MARKER;
 use crate::git::Repo;
 
 /// A lock file.
