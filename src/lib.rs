@@ -46,7 +46,7 @@
 //! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
-//! | `ops/checkout.rs`, by `git/worktree/trash.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
+//! | `ops/checkout.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
