@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use gix::ObjectId;
 
 use super::merge::made;
-use super::{Error, Read, Result, Session, Store, names};
+use super::read::Read;
+use super::{Error, Result, Session, Store, names};
 use crate::session::{Event, Kind, log};
 
 /// What is wrong with a log.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use gix::ObjectId;
 
-use super::{Result, Session, Store, cache, commit, names};
+use super::read::commit;
+use super::{Result, Session, Store, cache, names};
 use crate::git::objects::Reader;
 use crate::session::Event;
 

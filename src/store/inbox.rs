@@ -8,7 +8,8 @@ use gix::bstr::{BStr, BString, ByteSlice};
 use jiff::Timestamp;
 
 use super::codec::{Block, Foreign, Key, Seen};
-use super::{EventError, Result, Session, Store, committer, decode, names, not_ours};
+use super::read::{EventError, committer, decode, not_ours};
+use super::{Result, Session, Store, names};
 use crate::git;
 use crate::git::batch::publish;
 use crate::git::objects;

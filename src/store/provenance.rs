@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use gix::ObjectId;
 
 use super::merge::made;
+use super::read::Read;
 use super::seal::Seal;
-use super::{Read, Result, Session, Store, names};
+use super::{Result, Session, Store, names};
 use crate::session::{Event, Kind};
 
 /// Who wrote an event.

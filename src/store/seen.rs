@@ -4,7 +4,8 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
 use super::codec::Foreign;
-use super::{Listing, Result, Session, Store, names, not_ours, read};
+use super::read::{not_ours, read};
+use super::{Listing, Result, Session, Store, names};
 use crate::git::refs::Target;
 use crate::session::SessionId;
 
