@@ -1,9 +1,7 @@
 //! What was written and may be in memory alone, until something may be seen that builds on it.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use super::{Error, Result};
 
@@ -19,37 +17,11 @@ impl Unsynced {
         self.paths.push(path);
     }
 
-    /// Presses all of them to disk.
+    /// Presses all of them to disk, one after the other: a file system with a journal writes it for the first of them,
+    /// and a thread for each would take longer to make than the others then wait.
     pub fn sync(&self) -> Result<()> {
-        match self.paths.split_first() {
-            Some((first, others)) => at_once(|| one(first), others),
-            None => Ok(()),
-        }
+        self.paths.iter().try_for_each(|path| one(path))
     }
-
-    /// Presses all of them to disk, and something else with them.
-    pub fn sync_with(&self, other: impl FnOnce() -> io::Result<()>) -> Result<()> {
-        at_once(
-            || other().map_err(Error::io("cannot sync a reference")),
-            &self.paths,
-        )
-    }
-}
-
-/// All at the same time: a file system with a journal writes it once for everybody who waits for that, and one without
-/// writes them side by side.
-fn at_once(here: impl FnOnce() -> Result<()>, others: &[PathBuf]) -> Result<()> {
-    thread::scope(|scope| {
-        let beside = |path| thread::Builder::new().spawn_scoped(scope, move || one(path));
-        let others: Vec<_> = others.iter().map(|path| (path, beside(path))).collect();
-        let mut done = here();
-        for (path, thread) in others {
-            // Where there is no thread to be had, this one does it.
-            let synced = thread.ok().and_then(|thread| thread.join().ok());
-            done = done.and(synced.unwrap_or_else(|| one(path)));
-        }
-        done
-    })
 }
 
 fn one(path: &Path) -> Result<()> {

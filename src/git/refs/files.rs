@@ -185,9 +185,9 @@ fn write(
     if old == Old::Loose
         && let Some(spare) = Spare::write(common, path, value.as_bytes())
     {
-        match durability {
-            Durability::Durable => before.sync_with(|| spare.sync())?,
-            Durability::Relaxed => before.sync()?,
+        before.sync()?;
+        if durability == Durability::Durable {
+            spare.sync().map_err(io())?;
         }
         if spare.exchange(path) {
             return sync_dirs(common, path, directories, durability);
@@ -195,9 +195,9 @@ fn write(
     }
     let mut temp = temporary(common)?;
     temp.write_all(value.as_bytes()).map_err(io())?;
-    match durability {
-        Durability::Durable => before.sync_with(|| temp.as_file().sync_all())?,
-        Durability::Relaxed => before.sync()?,
+    before.sync()?;
+    if durability == Durability::Durable {
+        temp.as_file().sync_all().map_err(io())?;
     }
     if old == Old::Loose && spare::replace(common, temp.path(), path) {
         return sync_dirs(common, path, directories, durability);
