@@ -1,8 +1,9 @@
-// Only the unwinder's few functions are wanted of it, so a shared library need not be found and mapped at each start.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-unsafe extern "C" {}
+#![cfg_attr(all(target_os = "linux", target_env = "gnu"), no_main)]
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod glibc;
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn main() {
     std::process::exit(git_session::cli::main());
 }

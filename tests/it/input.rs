@@ -122,6 +122,18 @@ on_one_format! {
         sandbox.session("note dash -m=-x").ok();
     }
 
+    fn who_closes_a_stream_gets_nothing_written_elsewhere(sandbox: &Sandbox) {
+        sandbox.session("run --id shut -- true").ok();
+        let look = "test -c /dev/fd/0 && test -c /dev/fd/1 && test -c /dev/fd/2 && echo yes > all";
+        let run = sandbox
+            .command("sh")
+            .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh", env!("CARGO_BIN_EXE_git-session")])
+            .args(["exec", "shut", "--", "sh", "-c", look])
+            .run();
+        run.ok();
+        assert!(sandbox.worktree("shut").join("all").exists());
+    }
+
     fn a_hooks_environment_does_not_lead_astray(sandbox: &Sandbox) {
         let other = Sandbox::new(Format::PLAIN);
         let hook = sandbox.file(".git/hooks/post-commit");
