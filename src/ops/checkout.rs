@@ -9,10 +9,11 @@ use super::aside::Aside;
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
 use super::workspace::Workspace;
-use crate::git::objects;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
-use crate::git::snapshot::{self, Source, Unsaved};
+use crate::git::snapshot::{self, Source, Unsaved, Work};
 use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
+use crate::git::{self, objects};
+use crate::session::log::is_branch_name;
 use crate::session::{Arg, SessionId, Spec};
 use crate::store::{Session, names};
 use crate::worker::Lease;
@@ -164,16 +165,25 @@ pub fn for_resume(
         });
     };
     let saved = snapshot::read(&ws.repo, work)?;
-    let head = saved.head.or(summary.head).ok_or(Error::Unborn)?;
+    let head = saved
+        .head
+        .or(summary.head)
+        .or(summary.base)
+        .ok_or(Error::Unborn)?;
     let branch = saved.branch.as_ref().map(|name| name.to_string());
     let short = branch
         .as_deref()
         .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
-    let (checkout, made) = attach(ws, short, head)?;
+    let unborn = unborn(ws, &saved)?;
+    let (checkout, made) = match unborn {
+        Some(_) => (Checkout::Detached(head), false),
+        None => attach(ws, short, head)?,
+    };
     let made = made || made_before;
-    let detached_from = detached_from(&checkout, short);
+    let detached_from = detached_from(&checkout, short.filter(|_| unborn.is_none()));
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
-    let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()));
+    let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()))
+        .and_then(|restored| begin_branch(ws, &path, unborn.as_deref()).map(|()| restored));
     match restored {
         Ok(restored) => {
             finished(&run_dir, Some(work))?;
@@ -194,6 +204,24 @@ pub fn for_resume(
             }
             Err(error.into())
         }
+    }
+}
+
+/// The full name of the branch that HEAD was on where nothing was committed on it yet, as long as nobody has made it.
+pub fn unborn(ws: &Workspace, saved: &Work) -> Result<Option<String>> {
+    let Some(full) = saved.branch.as_ref().filter(|_| saved.head.is_none()) else {
+        return Ok(None);
+    };
+    let full = full.to_string();
+    let is_legal = full.strip_prefix("refs/heads/").is_some_and(is_branch_name);
+    Ok((is_legal && ws.repo.refs().get(&full)?.is_none()).then_some(full))
+}
+
+/// Puts the HEAD of a worktree on a branch that begins with its next commit, if there is to be one.
+pub fn begin_branch(ws: &Workspace, path: &Path, unborn: Option<&str>) -> git::Result<()> {
+    match unborn {
+        Some(full) => worktree::begin_branch(&ws.repo, path, full),
+        None => Ok(()),
     }
 }
 

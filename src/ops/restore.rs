@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use gix::ObjectId;
 
+use super::checkout;
 use super::error::{Error, Result};
 use super::forget::check_not_forgotten;
 use super::trust::{self, Trust};
@@ -83,8 +84,10 @@ pub fn restore(
         work::need(ws, summary)?;
     }
     let saved = snapshot::read(&ws.repo, work)?;
+    let unborn = checkout::unborn(ws, &saved)?;
     let head = saved
         .head
+        .or(session.event.summary.base)
         .ok_or_else(|| lacking("its snapshot has no HEAD".to_owned()))?;
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(format!("cannot make '{}'", parent.display())))?;
@@ -101,7 +104,9 @@ pub fn restore(
     };
     worktree::add(&ws.repo, &add)?;
     let made = worktree::at(&ws.repo, &path)?.ok_or_else(|| lacking("its worktree is gone".to_owned()))?;
-    let restored = match snapshot::restore(&ws.repo, work, source, &path, None) {
+    let restored = snapshot::restore(&ws.repo, work, source, &path, None)
+        .and_then(|restored| checkout::begin_branch(ws, &path, unborn.as_deref()).map(|()| restored));
+    let restored = match restored {
         Ok(restored) => restored,
         Err(error) => {
             worktree::remove(&ws.repo, &made, &ws.trash())?;

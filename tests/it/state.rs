@@ -79,6 +79,27 @@ on_every_format! {
         sandbox.end("lost");
     }
 
+    fn a_branch_that_has_no_commit_yet_comes_back_without_one(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id orphan");
+        let tree = sandbox.worktree("orphan");
+        sandbox.git_in(&tree, "switch -q --orphan pages");
+        fs::write(tree.join("index.html"), "staged\n").unwrap();
+        sandbox.git_in(&tree, "add index.html");
+        fs::write(tree.join("draft.html"), "untracked\n").unwrap();
+        let before = picture(sandbox, &tree);
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.git("for-each-ref refs/heads/pages"), "");
+        sandbox.session("restore orphan --at 3").ok();
+        let beside = sandbox.root().join("repo.sessions/orphan@3");
+        assert_eq!(picture(sandbox, &beside), before);
+        // Its first commit has no parent.
+        sandbox.git_in(&tree, "commit -q -m first");
+        assert_eq!(sandbox.git("rev-list --count pages"), "1");
+        sandbox.end("orphan");
+        assert_eq!(sandbox.git("rev-list --count pages"), "1");
+    }
+
     fn a_worktree_that_is_there_is_gone_on_with(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id there");
         let tree = sandbox.worktree("there");

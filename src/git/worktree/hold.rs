@@ -58,6 +58,14 @@ pub fn detach_head(repo: &Repo, worktree: &Worktree, at: ObjectId) -> Result<()>
     repo.refs().detach(&worktree.git_dir, at, WHY, log)
 }
 
+/// Lets HEAD be on a branch, by its full name, that begins with the next commit; index and files stay as they are.
+pub fn begin_branch(repo: &Repo, path: &Path, branch: &str) -> Result<()> {
+    repo.git_in(path)?
+        .args(["symbolic-ref", "-m", "session: put back", "HEAD", branch])
+        .run()
+        .map(|_| ())
+}
+
 /// Adds an entry to HEAD's reflog, where there is one, as git does.
 fn log_head(repo: &Repo, path: &Path, old: ObjectId, new: ObjectId, why: &str) -> std::io::Result<()> {
     let mut log = match OpenOptions::new().append(true).open(path) {

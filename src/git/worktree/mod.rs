@@ -16,7 +16,7 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 pub use self::add::{Add, Checkout, Files, Hooks, add, clean_half_made};
-pub use self::hold::{detach_head, lock, mark, unlock};
+pub use self::hold::{begin_branch, detach_head, lock, mark, unlock};
 pub use self::locks::{break_branch_lock, move_stale_locks};
 pub use self::modules::{has_modules, put_modules, take_modules};
 pub use self::trash::{discard, empty_trash, let_go_of_anothers, remove};
