@@ -16,7 +16,7 @@ use super::manifest::{Manifest, Name, Odd};
 use super::status::{Status, status};
 use super::trees::{index_tree, tree};
 use super::walk::{Skip, Walk, place, walk};
-use super::{Unsaved, Work, index, midst, read};
+use super::{Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
 use crate::git::objects::{self, Object};
 use crate::git::{Durability, Repo, Result};
@@ -191,14 +191,19 @@ fn gather(
         let (walked, index) = walking.join().unwrap_or_else(|_| (panicked(), Ok(None)));
         (status, walked, index)
     });
-    let status = status?;
+    let mut status = status?;
     let index = index.and_then(|file| index::read(repo, file.as_ref(), what.worktree));
-    let walked = walked.without(&skip);
+    let (index, error) = match index {
+        Ok(index) => (index, None),
+        Err(error) => (Index::default(), Some(Unsaved::new("index", error))),
+    };
+    let modules = modules::look(what.worktree, what.git_dir, &index.modules);
+    let inner = Skip::default();
+    inner.set(index.modules.into_iter().map(|Name(path)| path).collect());
+    let walked = walked.without(&skip).without(&inner);
     let mut unsaved = walked.unsaved;
-    let index = index.unwrap_or_else(|error| {
-        unsaved.push(Unsaved::new("index", error));
-        Index::default()
-    });
+    unsaved.extend(error);
+    status.nested.extend(modules.whole);
     if let Some(previous) = previous {
         know(repo, batch, previous, &status);
     }
@@ -209,6 +214,7 @@ fn gather(
             .as_ref()
             .map(|name| Name([b"refs/heads/", name.as_slice()].concat().into())),
         odd: walked.odd,
+        submodules: modules.linked,
         ..Manifest::default()
     };
     let index_tree = index_tree(repo, batch, &status)?;

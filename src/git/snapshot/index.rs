@@ -1,4 +1,4 @@
-//! What an index says beyond one version of each file: flags and conflicts.
+//! What an index says beyond one version of each file: flags, conflicts, and which are no files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use gix::index::entry::{Flags, Mode, Stage};
 use super::manifest::{Conflict, Name};
 use crate::git::{Error, Repo, Result};
 
-/// The flags and conflicts of an index.
+/// The flags, conflicts and submodules of an index.
 #[derive(Debug, Default)]
 pub struct Index {
     pub intent_to_add: Vec<Name>,
@@ -18,6 +18,8 @@ pub struct Index {
     pub assume_unchanged: Vec<Assumed>,
     pub skip_worktree: Vec<Name>,
     pub conflicts: Vec<Conflict>,
+    /// What is a repository of its own.
+    pub modules: Vec<Name>,
 }
 
 /// A file whose changes git was told not to look for.
@@ -52,10 +54,14 @@ pub fn read(repo: &Repo, file: Option<&File>, worktree: &Path) -> Result<Index> 
     };
     for entry in file.entries() {
         let interesting = Flags::INTENT_TO_ADD | Flags::SKIP_WORKTREE | Flags::ASSUME_VALID;
-        if !entry.flags.intersects(interesting) && entry.stage() == Stage::Unconflicted {
+        let is_plain = !entry.flags.intersects(interesting) && entry.stage() == Stage::Unconflicted;
+        if is_plain && entry.mode != Mode::COMMIT {
             continue;
         }
         let path = Name(entry.path(file).into());
+        if entry.mode == Mode::COMMIT && index.modules.last() != Some(&path) {
+            index.modules.push(path.clone());
+        }
         if entry.stage() != Stage::Unconflicted {
             index.conflicts.push(Conflict {
                 path,

@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Repositories within the worktree, each stored whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nested: Vec<Name>,
+    /// Submodules that were there, each with files that its own repository has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub submodules: Vec<Module>,
     /// What the stored directories have that their trees can't say, by the name that they are stored under.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub directories: BTreeMap<String, Odd>,
@@ -89,6 +92,14 @@ impl Odd {
         self.modes.values_mut().for_each(|paths| paths.sort());
         self.empty_directories.sort();
     }
+}
+
+/// A submodule with its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Module {
+    pub path: Name,
+    /// Where its repository is, below `modules` of the worktree's own git directory.
+    pub repository: Name,
 }
 
 /// One stage of a file in conflict.

@@ -13,6 +13,7 @@ mod holds;
 mod index;
 mod manifest;
 mod midst;
+mod modules;
 mod restore;
 mod status;
 mod store;

@@ -11,7 +11,7 @@ use gix::objs::tree::{Entry, EntryKind};
 use super::beside::{MIDST, NESTED, STATE};
 use super::manifest::{Name, Odd};
 use super::store::{Takes, Within, apply, contained, unescape, unstore, write_file};
-use super::{Unsaved, Work, elsewhere, midst, read};
+use super::{Unsaved, Work, elsewhere, midst, modules, read};
 use crate::git::objects;
 use crate::git::repo::{RefFormat, parse_oid};
 use crate::git::{Error, Repo, Result, worktree};
@@ -81,6 +81,9 @@ pub fn restore(
             Err(error) => lost.push(Unsaved::new(nested.clone(), error)),
         }
     }
+    let own = found.as_ref().map(|found| found.git_dir.as_path());
+    let own = own.filter(|_| source == Source::Here);
+    lost.extend(modules::put_back(repo, path, own, &work.manifest.submodules)?);
     flags(repo, &work, path)?;
     if let Some(found) = &found {
         lost.extend(references(repo, &work, path, &found.git_dir)?);

@@ -120,7 +120,8 @@ pub fn tree(
         match (file.submodule, file.exists) {
             (_, false) => gone.push(file.path.clone()),
             (Some(submodule), true) => {
-                if submodule.commit || submodule.content {
+                let is_stored = status.nested.contains(&file.path);
+                if !is_stored && (submodule.commit || submodule.content) {
                     let why = "a submodule with changes of its own is only in its own repository";
                     unsaved.push(Unsaved::new(file.path.clone(), why));
                 }
