@@ -11,10 +11,11 @@ use crate::session::{Event, SessionId, State};
 use crate::store::Session;
 use crate::worker::{Probe, probe};
 
-/// Whether something of a session's run lives here: its supervisor, or descendants of its worker.
+/// Whether something of a session's run lives here: descendants of its worker, or a supervisor that still has a run and
+/// isn't about to go since that has ended.
 pub fn is_alive(ws: &Workspace, id: &SessionId) -> Result<bool> {
     let run_dir = ws.run_dir(id);
-    Ok(run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held)
+    Ok(probe(&run_dir.job_lock())? == Probe::Held || (run_dir.is_supervised()? && run_dir.run()?.is_some()))
 }
 
 /// Whether a worker lives here of which the log says that it doesn't run here: stock git, or another version, moved the

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::sandbox::{Sandbox, Team, processes};
 use crate::{on_every_format, on_one_format};
 
@@ -135,8 +137,14 @@ on_one_format! {
         there(b, "claim --force far").ok();
         assert_eq!((b.state("far").as_str(), b.trailer("far", "Reason").as_str()), ("suspended", "unobserved"));
         there(a, "sync").exits(1).says("its worker lives here");
+        // A supervisor that has yet to hear that all is over is no worker.
+        let run = fs::read(a.run_dir("far").join("run.json")).unwrap();
+        let run: serde_json::Value = serde_json::from_slice(&run).unwrap();
+        let supervisor = i32::try_from(run["supervisor"]["pid"].as_i64().unwrap()).unwrap();
+        processes::signal(supervisor, Signal::STOP);
         there(a, "terminate far").ok();
         there(a, "sync").ok();
+        processes::signal(supervisor, Signal::CONT);
     }
 
     fn a_copy_of_a_repository_of_the_same_name_leaves_its_workers_alone(sandbox: &Sandbox) {
