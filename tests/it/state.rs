@@ -79,6 +79,55 @@ on_every_format! {
         sandbox.end("lost");
     }
 
+    fn a_submodule_comes_back_with_what_was_changed_in_it(sandbox: &Sandbox) {
+        let library = Sandbox::new(sandbox.format);
+        let mut held = sandbox.hold("--id whole");
+        let tree = sandbox.worktree("whole");
+        sandbox.config("protocol.file.allow", "always");
+        let url = shell_words::quote(library.repo().to_str().unwrap()).into_owned();
+        for name in ["clean", "dirty", "moved"] {
+            sandbox.git_in(&tree, &format!("submodule add -q {url} {name}"));
+        }
+        sandbox.git_in(&tree, "commit -q -m libraries");
+        let dirty = tree.join("dirty");
+        fs::write(dirty.join("code.txt"), "changed\n").unwrap();
+        fs::write(dirty.join("new.txt"), "staged\n").unwrap();
+        sandbox.git_in(&dirty, "add new.txt");
+        fs::remove_file(dirty.join("README")).unwrap();
+        fs::write(dirty.join("notes"), "untracked\n").unwrap();
+        fs::set_permissions(dirty.join("notes"), fs::Permissions::from_mode(0o600)).unwrap();
+        sandbox.git_in(&tree.join("moved"), "switch -q -c deeper");
+        sandbox.commit_file(&tree.join("moved"), "deep.txt", "deep\n");
+        let before = picture(sandbox, &tree);
+        let staged = sandbox.git_in(&dirty, "diff --cached");
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.git_in(&dirty, "diff --cached"), staged);
+        assert_eq!(sandbox.git_in(&tree.join("moved"), "symbolic-ref --short HEAD"), "deeper");
+        // That it was saved here alone is all that is to be said.
+        let unsaved = sandbox.story("whole", "Unsaved").concat();
+        assert!(unsaved.starts_with("moved: ") && !unsaved.contains("dirty"), "{unsaved}");
+        sandbox.session("restore whole --at 3").ok().says("clean");
+        sandbox.end("whole");
+    }
+
+    fn a_repository_that_was_added_as_it_is_is_stored_whole(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id embedded");
+        let tree = sandbox.worktree("embedded");
+        let inner = tree.join("inner");
+        fs::create_dir(&inner).unwrap();
+        sandbox.git_in(&inner, "init -q");
+        let commit = sandbox.commit_file(&inner, "only.txt", "only here\n");
+        sandbox.git_in(&tree, "add inner");
+        fs::write(inner.join("only.txt"), "changed\n").unwrap();
+        let before = picture(sandbox, &tree);
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.git_in(&inner, "rev-parse HEAD"), commit);
+        assert_eq!(sandbox.trailer("embedded", "Unsaved"), "");
+        sandbox.end("embedded");
+    }
+
     fn a_branch_that_has_no_commit_yet_comes_back_without_one(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id orphan");
         let tree = sandbox.worktree("orphan");

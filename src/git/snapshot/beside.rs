@@ -14,7 +14,7 @@ use super::manifest::{self, Manifest, Name, Odd};
 use super::status::Status;
 use super::store::{Stored, store, write_tree};
 use super::walk::place;
-use super::{Unsaved, midst};
+use super::{Unsaved, midst, modules};
 use crate::git::batch::{Batch, FileError};
 use crate::git::objects::Object;
 use crate::git::repo::parse_oid;
@@ -24,6 +24,8 @@ use crate::git::{Error, Repo, Result};
 pub const STATE: &str = "worker-state";
 pub const MIDST: &str = "git-state";
 pub const NESTED: &str = "nested";
+/// Files of submodules that differ from what their repositories have.
+pub const SUBMODULES: &str = "submodules";
 /// Blobs of files in conflict, which no other tree may hold.
 pub const STAGES: &str = "stages";
 
@@ -81,6 +83,21 @@ pub fn stored(
     if !inner.is_empty() {
         let tree = write_tree(batch, inner)?;
         entries.push(sub_tree(NESTED, tree));
+    }
+    let mut inner = Vec::new();
+    for (number, module) in manifest.submodules.iter_mut().enumerate() {
+        module.stored = status.is_changed_within(&module.path.0);
+        if !module.stored {
+            continue;
+        }
+        let root = place(what.worktree, module.path.0.as_ref());
+        let tree = store(batch, &root, &modules::work_of(repo, &root))?;
+        let name = number.to_string();
+        inner.extend(keep(&format!("{SUBMODULES}/{name}"), tree, unsaved).map(|oid| sub_tree(&name, oid)));
+    }
+    if !inner.is_empty() {
+        let tree = write_tree(batch, inner)?;
+        entries.push(sub_tree(SUBMODULES, tree));
     }
     let mut stages: Vec<Entry> = Vec::new();
     for conflict in &manifest.conflicts {

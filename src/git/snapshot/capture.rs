@@ -10,7 +10,7 @@ use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
 use gix::index::entry::Mode;
 
-use super::beside::{MIDST, NESTED, STAGES, stored};
+use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
 use super::index::Index;
 use super::manifest::{Manifest, Name, Odd};
 use super::status::{Status, status};
@@ -143,6 +143,7 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
         let mut changed = None;
         for (name, what) in [
             (NESTED, "a repository in it has changed"),
+            (SUBMODULES, "a submodule in it has changed"),
             (MIDST, "what is half done there has changed"),
             (STAGES, "its conflicts have changed"),
         ] {

@@ -44,7 +44,7 @@ pub struct Manifest {
     /// Repositories within the worktree, each stored whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nested: Vec<Name>,
-    /// Submodules that were there, each with files that its own repository has.
+    /// Submodules that were there, each with its own repository.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub submodules: Vec<Module>,
     /// What the stored directories have that their trees can't say, by the name that they are stored under.
@@ -100,6 +100,9 @@ pub struct Module {
     pub path: Name,
     /// Where its repository is, below `modules` of the worktree's own git directory.
     pub repository: Name,
+    /// Whether its files are stored beside the snapshot, since its repository has them otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stored: bool,
 }
 
 /// One stage of a file in conflict.

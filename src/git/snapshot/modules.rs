@@ -2,17 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use gix::bstr::{BString, ByteSlice};
+use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::Unsaved;
 use super::manifest::{Module, Name};
+use super::status::status;
 use super::store::{Within, contained};
 use super::walk::place;
-use crate::git::{Repo, Result};
+use crate::git::{Error, Repo, Result};
 
 /// What the entries of an index for other repositories stand for, as far as something is there.
 #[derive(Debug, Default)]
@@ -41,6 +41,7 @@ pub fn look(worktree: &Path, git_dir: &Path, paths: &[Name]) -> Modules {
             found.linked.push(Module {
                 path: Name(path.clone()),
                 repository: Name(name.as_os_str().as_bytes().into()),
+                stored: false,
             });
         }
     }
@@ -59,7 +60,21 @@ fn linked(root: &Path, dot_git: &Path) -> Option<PathBuf> {
     root.join(OsStr::from_bytes(target)).canonicalize().ok()
 }
 
-/// Puts the files of submodules back as their repositories' indexes have them; names those that can't be.
+/// Which paths in a submodule are its work: all but its repository, and what is ignored in it.
+pub fn work_of(repo: &Repo, root: &Path) -> impl Fn(&BStr) -> bool + use<> {
+    let ignored = status(repo, root)
+        .map(|status| status.ignored)
+        .unwrap_or_default();
+    move |path| {
+        path != ".git"
+            && !ignored
+                .iter()
+                .any(|ignored| ignored.trim_end_with(|c| c == '/') == path)
+    }
+}
+
+/// Puts the files of submodules back, as their repositories' indexes have them, or where they are stored by `unstore`,
+/// which gets the module's number; names those that can't be.
 ///
 /// `git_dir` is none where a repository there would not be the submodule's.
 pub fn put_back(
@@ -67,9 +82,10 @@ pub fn put_back(
     worktree: &Path,
     git_dir: Option<&Path>,
     modules: &[Module],
+    unstore: &dyn Fn(usize, &Path) -> Result<Vec<Unsaved>>,
 ) -> Result<Vec<Unsaved>> {
     let mut lost = Vec::new();
-    for module in modules {
+    for (number, module) in modules.iter().enumerate() {
         let repository = git_dir.and_then(|dir| {
             let name = module.repository.0.as_ref();
             let found = contained(&kept_in(dir), name, Within::Stored).ok()?;
@@ -80,21 +96,21 @@ pub fn put_back(
             lost.push(Unsaved::new(module.path.0.clone(), why));
             continue;
         };
-        let root = match contained(worktree, module.path.0.as_ref(), Within::Worktree)
-            .and_then(|root| link(&root, &repository).map(|()| root))
-        {
+        let root = match contained(worktree, module.path.0.as_ref(), Within::Worktree) {
             Ok(root) => root,
             Err(error) => {
                 lost.push(Unsaved::new(module.path.0.clone(), error));
                 continue;
             }
         };
-        repo.git()?
-            .args(["config", "--file"])
-            .arg(repository.join("config"))
-            .arg("core.worktree")
-            .arg(&root)
-            .run()?;
+        link(repo, &root, &repository)?;
+        if module.stored {
+            lost.extend(unstore(number, &root)?.into_iter().map(|lost| Unsaved {
+                path: format!("{}/{}", module.path.0, lost.path).into(),
+                why: lost.why,
+            }));
+            continue;
+        }
         let filled = repo
             .git_in(&root)?
             .args(["checkout-index", "--quiet", "--all", "--force"])
@@ -106,8 +122,30 @@ pub fn put_back(
     Ok(lost)
 }
 
-fn link(root: &Path, repository: &Path) -> io::Result<()> {
-    fs::create_dir_all(root)?;
-    let content = [b"gitdir: ", repository.as_os_str().as_bytes(), b"\n"].concat();
-    fs::write(root.join(".git"), content)
+/// Lets a directory and a repository name each other, from where they are, as git does.
+fn link(repo: &Repo, root: &Path, repository: &Path) -> Result<()> {
+    let io = || Error::io(format!("cannot write to '{}'", root.display()));
+    fs::create_dir_all(root).map_err(io())?;
+    let (root, repository) = (
+        root.canonicalize().map_err(io())?,
+        repository.canonicalize().map_err(io())?,
+    );
+    let to = relative(&root, &repository);
+    let content = [b"gitdir: ", to.as_os_str().as_bytes(), b"\n"].concat();
+    fs::write(root.join(".git"), content).map_err(io())?;
+    repo.git()?
+        .args(["config", "--file"])
+        .arg(repository.join("config"))
+        .arg("core.worktree")
+        .arg(relative(&repository, &root))
+        .run()
+        .map(|_| ())
+}
+
+/// The way from one directory to another.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components());
+    let shared = shared.take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(shared)).collect()
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{Entry, EntryKind};
 
-use super::beside::{MIDST, NESTED, STATE};
+use super::beside::{MIDST, NESTED, STATE, SUBMODULES};
 use super::manifest::{Name, Odd};
 use super::store::{Takes, Within, apply, contained, unescape, unstore, write_file};
 use super::{Unsaved, Work, elsewhere, midst, modules, read};
@@ -83,7 +83,13 @@ pub fn restore(
     }
     let own = found.as_ref().map(|found| found.git_dir.as_path());
     let own = own.filter(|_| source == Source::Here);
-    lost.extend(modules::put_back(repo, path, own, &work.manifest.submodules)?);
+    lost.extend(modules::put_back(
+        repo,
+        path,
+        own,
+        &work.manifest.submodules,
+        &|number, to| bring_back(repo, &work, &format!("{SUBMODULES}/{number}"), to, ALL),
+    )?);
     flags(repo, &work, path)?;
     if let Some(found) = &found {
         lost.extend(references(repo, &work, path, &found.git_dir)?);

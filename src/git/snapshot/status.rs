@@ -23,6 +23,16 @@ pub struct Status {
     pub ignored: Vec<BString>,
 }
 
+impl Status {
+    /// Whether files of a submodule are not as its own repository has them.
+    pub fn is_changed_within(&self, path: &BString) -> bool {
+        let changed = |file: &Tracked| file.submodule.is_some_and(|submodule| submodule.content);
+        self.tracked
+            .iter()
+            .any(|file| file.path == *path && changed(file))
+    }
+}
+
 /// A tracked file that is not the same in HEAD, index and worktree.
 #[derive(Debug)]
 pub struct Tracked {

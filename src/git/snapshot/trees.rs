@@ -99,6 +99,8 @@ pub fn tree(
     manifest: &mut Manifest,
     unsaved: &mut Vec<Unsaved>,
 ) -> Result<ObjectId> {
+    let modules = manifest.submodules.iter();
+    let linked: Vec<BString> = modules.map(|module| module.path.0.clone()).collect();
     let mut gone: Vec<BString> = Vec::new();
     let mut here: Vec<(BString, EntryKind, ObjectId)> = Vec::new();
     let mut raw = |batch: &mut Batch<'_>, path: &BString, unsaved: &mut Vec<Unsaved>| -> Result<()> {
@@ -120,9 +122,13 @@ pub fn tree(
         match (file.submodule, file.exists) {
             (_, false) => gone.push(file.path.clone()),
             (Some(submodule), true) => {
-                let is_stored = status.nested.contains(&file.path);
-                if !is_stored && (submodule.commit || submodule.content) {
-                    let why = "a submodule with changes of its own is only in its own repository";
+                let is_whole = status.nested.contains(&file.path);
+                let is_linked = linked.contains(&file.path);
+                if !is_whole && submodule.commit {
+                    let why = "the commits of a submodule are only in its own repository";
+                    unsaved.push(Unsaved::new(file.path.clone(), why));
+                } else if !is_whole && !is_linked && submodule.content {
+                    let why = "the changes of a submodule are only in its own directory";
                     unsaved.push(Unsaved::new(file.path.clone(), why));
                 }
             }
