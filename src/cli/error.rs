@@ -6,6 +6,7 @@ use super::out;
 use crate::git;
 use crate::ops::{Candidate, Error};
 use crate::render::escape;
+use crate::render::width::cut;
 
 /// What ends a command early.
 #[derive(Debug)]
@@ -258,7 +259,7 @@ fn list(candidates: &[Candidate]) -> String {
             .collect();
         let title = words.join(" ");
         let line = format!("  {id:0$}  {state:10}  {title}", widest.unwrap_or(0));
-        lines.push(cut(line.trim_end(), WIDTH));
+        lines.push(cut(line.trim_end(), WIDTH).into_owned());
     }
     if candidates.len() > shown.len() {
         lines.push(format!("  and {} more", candidates.len() - shown.len()));
@@ -268,11 +269,3 @@ fn list(candidates: &[Candidate]) -> String {
 
 /// What a line has room for behind its `hint: ` on a usual terminal.
 const WIDTH: usize = 74;
-
-fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
-        return line.to_owned();
-    }
-    let begin: String = line.chars().take(width - 1).collect();
-    format!("{}…", begin.trim_end())
-}

@@ -11,6 +11,7 @@ pub mod porcelain;
 pub mod proposal;
 pub mod table;
 pub mod time;
+pub mod width;
 
 pub use crate::session::text::{escape, is_deceptive};
 

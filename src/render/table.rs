@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::paint::Paint;
 use super::time::age;
+use super::width;
 use crate::ops::view::View;
 use crate::session::State;
 use crate::session::text::escaped;
@@ -29,7 +30,7 @@ struct Row<'v> {
     cells: [Cell<'v>; COLUMNS],
 }
 
-/// What stands in a column, and how many characters that are.
+/// What stands in a column, and how many of the terminal's that takes.
 struct Cell<'v> {
     text: Cow<'v, str>,
     length: usize,
@@ -37,25 +38,22 @@ struct Cell<'v> {
 
 impl<'v> Cell<'v> {
     fn of(text: Cow<'v, str>) -> Cell<'v> {
-        let length = if text.is_ascii() {
-            text.len()
-        } else {
-            text.chars().count()
-        };
+        let length = width::width(&text);
         Cell { text, length }
     }
 
-    fn cut(&self, width: usize) -> Cow<'_, str> {
-        if self.length <= width {
-            return Cow::Borrowed(&self.text);
+    /// As much of it as fits, and how much that is.
+    fn cut(&self, columns: usize) -> (Cow<'_, str>, usize) {
+        if self.length <= columns {
+            return (Cow::Borrowed(&self.text), self.length);
         }
-        let mut cut: String = self.text.chars().take(width.saturating_sub(1)).collect();
-        cut.push('…');
-        Cow::Owned(cut)
+        let text = width::cut(&self.text, columns);
+        let length = width::width(&text);
+        (text, length)
     }
 }
 
-/// Writes the table of sessions, `width` characters wide at most; none means without a limit.
+/// Writes the table of sessions, `width` columns wide at most; none means without a limit.
 ///
 /// Columns that are empty in every row are left out.
 pub fn sessions(views: &[View], now: Timestamp, width: Option<usize>, paint: Paint) -> String {
@@ -81,14 +79,15 @@ pub fn sessions(views: &[View], now: Timestamp, width: Option<usize>, paint: Pai
             let cell = &cells[*at];
             if cell.length > 0 {
                 out.extend(std::iter::repeat_n(' ', gap));
-                let text = cell.cut(*width);
+                let (text, length) = cell.cut(*width);
                 match dress(*at, &text) {
                     Some(dressed) => out.push_str(&dressed),
                     None => out.push_str(&text),
                 }
-                gap = 0;
+                gap = width - length + 2;
+            } else {
+                gap += width + 2;
             }
-            gap += width - cell.length.min(*width) + 2;
         }
         out.push('\n');
     };

@@ -122,6 +122,18 @@ on_every_format! {
         sandbox.end(&held.id);
     }
 
+    fn columns_stand_below_each_other_whatever_a_title_is_written_in(sandbox: &Sandbox) {
+        sandbox.session("new --id one --title sixsix --branch topic/1 -- true").ok();
+        sandbox.session("new --id two --title 日本語 --branch topic/2 -- true").ok();
+        let table = sandbox.session("list").ok().stdout();
+        let before = |branch: &str| {
+            let line = table.lines().find(|line| line.contains(branch)).unwrap();
+            line[..line.find(branch).unwrap()].chars().count()
+        };
+        // Each of the three characters takes two columns.
+        assert_eq!(before("topic/1"), before("topic/2") + 3, "{table}");
+    }
+
     fn a_session_in_json_says_what_the_contract_says(sandbox: &Sandbox) {
         let held = busy(sandbox, "busy");
         let json = sandbox.show("busy");
