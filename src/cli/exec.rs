@@ -12,7 +12,7 @@ use crate::ops::exec::exec;
 #[command(after_long_help = "\
 Exit codes:
   N         the command's own
-  125       nothing is known of the command
+  125       nothing is known of the command, which was not run
   126, 127  it could not be executed, or was not found
   128+N     signal N ended it
 
@@ -32,6 +32,10 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
+        self.go().map_err(Failure::into_our_own)
+    }
+
+    fn go(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
         Ok(exec(&ws, &session, &self.command)?)

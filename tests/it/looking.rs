@@ -273,7 +273,7 @@ on_one_format! {
             assert_eq!(json["schema"], 1, "{line}");
             assert_eq!(json["error"]["code"], "not-found", "{line}");
         }
-        sandbox.session("exec nobody -- echo hi").fails(1).says("nobody");
+        sandbox.session("exec nobody -- echo hi").fails(125).says("nobody");
     }
 
     fn a_session_is_named_in_many_ways(sandbox: &Sandbox) {

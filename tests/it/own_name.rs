@@ -172,7 +172,7 @@ on_one_format! {
         let there = |line: &str| sandbox.session_command(line).within(&copy).run();
         there("claim --offline both").ok();
         there("path both").fails(1);
-        there("exec both -- pwd").fails(1);
+        there("exec both -- pwd").fails(125);
         assert_eq!(there("show --json both").ok().json()["session"].get("worktree"), None);
         sandbox.fifo("again");
         let resumed = there("resume --trust both");
