@@ -30,6 +30,9 @@ pub fn proposal(subject: &Subject, facts: &Facts<'_>, paint: Paint) -> String {
             out.push_str(&format!("  {name:<14}{}\n", escape(value)));
         }
     };
+    // A command may have them as arguments.
+    line("title", spec.title.as_deref().unwrap_or_default());
+    line("issue", spec.issue.as_deref().unwrap_or_default());
     line("command", &spec.command_line());
     let resume = spec.resume.iter().map(|arg| arg.to_string());
     line("on resume", &shell_words::join(resume));

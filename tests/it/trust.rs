@@ -12,7 +12,7 @@ pub fn handed_over(team: &Team, id: &str) {
     let a = &team[0];
     a.fifo("up");
     let script = "test -e made.txt || echo made > made.txt; echo up > \"$FIFOS/up\"; exec sleep 1000";
-    a.session_command(&format!("run -d --id {id} -- sh -c"))
+    a.session_command(&format!("run -d --id {id} --title {id} -- sh -c"))
         .args([script])
         .run()
         .ok();
@@ -86,6 +86,7 @@ on_every_format! {
 
         let told = b.session("trust foreign");
         told.ok().says("made.txt").says("sleep 1000").says("approved").says("Person 0");
+        told.says("  title         foreign\n");
         assert_eq!(b.show("foreign")["trusted"], true);
         b.fifo("up");
         b.session("resume foreign").ok();
