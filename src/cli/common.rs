@@ -190,6 +190,9 @@ impl Telling {
             self.show(ws, done)?;
             return Ok(0);
         }
+        if sessions.is_empty() {
+            self.say("no session of this clone is in that state");
+        }
         let mut worst = 0;
         let mut results = Vec::new();
         for session in &sessions {

@@ -72,6 +72,15 @@ impl Args {
                 out::say(&escape(&said));
             }
         };
+        if sessions.is_empty() {
+            let nothing = "no session of this clone is in that state";
+            if self.any {
+                return Err(Failure::refused("not-found", nothing));
+            }
+            if speaks {
+                out::say(nothing);
+            }
+        }
         let mut ended = Vec::new();
         if self.any {
             let ids: Vec<_> = sessions.iter().map(|session| session.id().clone()).collect();

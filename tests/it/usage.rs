@@ -246,6 +246,46 @@ on_one_format! {
         assert_eq!(run.ok().text(), "{print}\n{{print}}\n{{}}\nquoted\n{nope}\n{{nope}}\n{{{nope}}}");
     }
 
+    fn who_waits_for_nothing_is_told_so_at_once(sandbox: &Sandbox) {
+        sandbox.session("wait --any --state running").exits(125).says("error: no session of this clone is in that state");
+        for verb in ["wait", "suspend", "start", "resume", "terminate", "checkpoint", "retry"] {
+            let run = sandbox.session(&format!("{verb} --state suspended"));
+            run.ok().says("no session of this clone is in that state\n");
+        }
+        assert_eq!(sandbox.session("suspend -q --state running").ok().stderr, "");
+    }
+
+    fn a_number_is_asked_for_in_words(sandbox: &Sandbox) {
+        for line in ["output --tail x one", "restore --at=-1 one", "run --retries -1 -- true"] {
+            let (error, _) = said(sandbox, line);
+            assert!(error.ends_with(": a whole number is needed, like 0, 3 or 20"), "{error}");
+        }
+    }
+
+    fn what_is_not_there_is_told_with_what_is(sandbox: &Sandbox) {
+        sandbox.session("run -q --id one -- true").ok();
+        for (line, code, hint) in [
+            ("show @", 1, "name a session by its id; 'git session list --all' shows them"),
+            ("new --id one -- true", 1, "choose another one; 'git session show one' shows what has it"),
+            ("new --worker agent", 1, "'git config session-worker.agent.command COMMAND' makes it"),
+            ("push nowhere", 1, "'git remote' shows those that there are"),
+            ("run -- /etc/passwd", 126, "a command is an executable file, or goes after the program that reads it"),
+            ("run -- ./not-committed", 127, "a name is looked for in PATH; a path counts from the session's worktree"),
+        ] {
+            let (error, told) = told(sandbox, line, code);
+            assert!(told.starts_with(hint), "{line}: {error}: {told}");
+        }
+        sandbox.session("prune one").ok();
+        for (line, code) in [("path one", 1), ("exec one -- true", 125)] {
+            let (_, hint) = told(sandbox, line, code);
+            assert_eq!(hint, "'git session restore one' puts its saved work into a new directory");
+        }
+        sandbox.session("restore --at 9 one").fails(1).says("it has no event 9; the last one is 3");
+        sandbox.session("restore --at 1 one").fails(1).says("no work was saved by event 1");
+        sandbox.session("new --id young -- true").ok();
+        sandbox.session("restore young").fails(1).says("no work was saved yet");
+    }
+
     fn several_are_started_and_run_again_at_once(sandbox: &Sandbox) {
         for id in ["one", "two"] {
             sandbox.session(&format!("new --id {id} -- true")).ok();
