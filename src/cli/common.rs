@@ -120,13 +120,19 @@ pub fn one(ws: &Workspace, selector: &str) -> Result<Session, Failure> {
     Ok(select::select(ws, selector, &cwd()?)?)
 }
 
+/// Reads a count.
+pub fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    let wrong = |_| "a whole number is needed, like 0, 3 or 20".to_owned();
+    text.parse().map_err(wrong)
+}
+
 /// Several sessions, by name or by state.
 #[derive(Debug, clap::Args)]
 pub struct Selection {
     /// Sessions: id, unique prefix, branch, worktree path, @ (this worktree's) or - (the last one)
     #[arg(value_name = "SESSION", required_unless_present = "state")]
     pub sessions: Vec<String>,
-    /// Every session of this clone in this state
+    /// Every session of this clone in this state: pending, running, suspended or terminated
     #[arg(long, value_name = "STATE", conflicts_with = "sessions")]
     pub state: Option<State>,
 }
@@ -227,7 +233,7 @@ pub fn warn_unsaved(lines: &[String], what: &str) {
 #[derive(Debug, clap::Args)]
 pub struct Asking {
     /// For a session of another clone, which is asked: wait for its answer, for so long (30s, 10m) or for ever
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration::parse)]
     wait: Option<Option<Duration>>,
 }
 

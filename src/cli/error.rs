@@ -72,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// As what `run` and `wait` say of themselves: 125, unless the command line or the command is to blame.
+    /// As what `run`, `wait` and `exec` say of themselves: 125, unless the command line or the command is to blame.
     pub fn into_our_own(mut self) -> Failure {
         if matches!(self.exit, 1 | 128) && self.code != "changed" {
             self.exit = 125;
@@ -139,6 +139,15 @@ impl From<Error> for Failure {
 
 fn hint(error: &Error) -> Option<String> {
     Some(match error {
+        Error::NotInSession => "name a session by its id; 'git session list --all' shows them".to_owned(),
+        Error::IdTaken(id) => format!("choose another one; 'git session show {id}' shows what has it"),
+        Error::NoWorktree { id, .. } => {
+            format!("'git session restore {id}' puts its saved work into a new directory")
+        }
+        Error::UnknownWorker { name, .. } => {
+            format!("'git config session-worker.{name}.command COMMAND' makes it")
+        }
+        Error::Git(git::Error::NoSuchRemote(_)) => "'git remote' shows those that there are".to_owned(),
         Error::NotFound(_) => "'git session list --all' shows every session".to_owned(),
         Error::Ambiguous { candidates, .. } => list(candidates),
         Error::Illegal { id, refused } => match (refused.from?, refused.kind) {
@@ -177,8 +186,12 @@ fn hint(error: &Error) -> Option<String> {
             let line = shell_words::quote(line);
             format!("no shell reads a command, unless one is given: -- sh -c {line}")
         }
+        Error::Exec { code: 126, .. } => {
+            "a command is an executable file, or goes after the program that reads it: -- sh FILE".to_owned()
+        }
         Error::Exec { .. } => {
-            "a command has to be found under its name wherever its session runs; one in PATH may lie anywhere"
+            "a name is looked for in PATH; a path counts from the session's worktree, which begins with what is \
+             committed"
                 .to_owned()
         }
         Error::StillAlive { .. } => "end them by other means, then try again".to_owned(),

@@ -53,10 +53,10 @@ pub struct Shape {
     /// Print JSON
     #[arg(long, conflicts_with_all = ["format", "porcelain"])]
     pub json: bool,
-    /// Print a line each, in which %(FIELD) is a field of the JSON, %% a percent sign, %xx a byte
+    /// Print a line each: %(FIELD) is a field of the JSON, %% a percent sign, %09 the byte 09, a tab
     #[arg(long, value_name = "FORMAT", conflicts_with = "porcelain")]
     pub format: Option<String>,
-    /// Print a line a field, in a form that stays the same
+    /// Print each field on a line of its own, in a form that stays the same
     #[arg(long)]
     pub porcelain: bool,
     /// With --porcelain, end lines with NUL and escape nothing

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::common::open;
+use super::common::{number, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::create::{Branch, New, create};
@@ -67,16 +67,16 @@ pub struct What {
     /// An environment variable for the worker; without a value, the caller's at each start. No value is written to git
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = clap::builder::OsStringValueParser::new())]
     env: Vec<OsString>,
-    /// How long one attempt may run, like 90s, 30m or 1h30m
+    /// How long one attempt may run, like 90s, 30m or 1h30m [default: the worker's own, or none]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
-    /// How long the worker may take to end when it is stopped, before it is killed [default: 10s]
+    /// How long the worker may take to end when it is stopped, before it is killed [default: the worker's own, or 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     grace: Option<Duration>,
-    /// How many more attempts follow a failure, after a pause that doubles from 1s
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// How many more attempts follow a failure, after a pause that doubles from 1s [default: the worker's own, or 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<u32>)]
     retries: Option<u32>,
-    /// Keep the worker's output with its work: the last 64 KiB, or all of it
+    /// Keep the worker's output with its work: 'tail', the last 64 KiB, or 'full' [default: tail, where HOW is left out]
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "tail", value_parser = record_output)]
     record_output: Option<RecordOutput>,
     /// The command and its arguments; no shell reads them

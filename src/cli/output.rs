@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::common::{one, open};
+use super::common::{number, one, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::Workspace;
@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Only the last N lines
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     tail: Option<usize>,
     /// Print it as JSON: text, and whether it was valid UTF-8
     #[arg(long, conflicts_with = "follow")]

@@ -28,8 +28,10 @@ impl Args {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
         let Some(path) = worktree_of(&ws, &ws.run_dir(session.id()))? else {
-            let message = format!("session '{}' has no worktree here", session.id());
-            return Err(Failure::refused("no-worktree", message));
+            let id = session.id();
+            let message = format!("session '{id}' has no worktree here");
+            let hint = format!("'git session restore {id}' puts its saved work into a new directory");
+            return Err(Failure::refused("no-worktree", message).hint(hint));
         };
         if self.json {
             out::json(

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::common::{cwd, one, open_remotely, warn_unsaved};
+use super::common::{cwd, number, one, open_remotely, warn_unsaved};
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
@@ -26,7 +26,7 @@ pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
     /// The work as it was at this event; see 'git session log' [default: the newest]
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = number::<u64>)]
     at: Option<u64>,
     /// A work commit that a reference below refs/session-work/ID/ has, as that of a clone from which the session was taken
     #[arg(long, value_name = "REV", conflicts_with = "at")]

@@ -49,7 +49,7 @@ pub struct Args {
     /// Return once the worker runs, and print the session's id alone
     #[arg(short, long, visible_alias = "background")]
     detach: bool,
-    /// Send each step to a remote while it runs, without holding up the worker
+    /// Send each step to a remote while it runs, without holding up the worker [default: where 'push' sends]
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true)]
     push: Option<Option<String>>,
     /// Don't say how the session ended

@@ -67,6 +67,8 @@ pub enum Error {
     /// A named worker is configured wrongly, or not at all.
     #[error("{0}")]
     Worker(String),
+    #[error("worker '{name}' is not configured{}", others(known))]
+    UnknownWorker { name: String, known: Vec<String> },
     /// What looks like a placeholder in a named worker's command, and is none.
     #[error("{key}: unknown placeholder '{word}'; known are {known}")]
     Placeholder {
@@ -180,6 +182,13 @@ pub enum Error {
     Ready(#[from] ReadyError),
 }
 
+fn others(known: &[String]) -> String {
+    match known {
+        [] => String::new(),
+        known => format!("; there is {}", known.join(", ")),
+    }
+}
+
 fn by(holder: &Option<(SessionId, State)>) -> String {
     match holder {
         Some((id, state)) => format!(", by session '{id}', which is {state}"),
@@ -236,7 +245,7 @@ impl Error {
             Error::NoWorktree { .. } => "no-worktree",
             Error::NotInSession => "not-found",
             Error::NoCommand => "no-command",
-            Error::Worker(_) | Error::Placeholder { .. } => "bad-worker",
+            Error::Worker(_) | Error::UnknownWorker { .. } | Error::Placeholder { .. } => "bad-worker",
             Error::Option { .. } => "bad-option",
             Error::NoVariable(_) => "no-variable",
             Error::Exec { .. } | Error::Command { .. } => "not-executable",

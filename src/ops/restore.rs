@@ -131,7 +131,8 @@ fn recorded(ws: &Workspace, session: &Session, which: Which) -> Result<(Event, O
     let history = ws.store().history(session)?;
     let wanted = match which {
         Which::At(seq) if !history.iter().any(|(_, event)| event.seq == seq) => {
-            return Err(lacking(format!("it has no event {seq}")));
+            let last = history.last().map_or(0, |(_, event)| event.seq);
+            return Err(lacking(format!("it has no event {seq}; the last one is {last}")));
         }
         Which::At(seq) => seq,
         _ => u64::MAX,
@@ -140,7 +141,12 @@ fn recorded(ws: &Workspace, session: &Session, which: Which) -> Result<(Event, O
         let work = event.summary.work.filter(|_| event.seq <= wanted)?;
         Some((event, work))
     });
-    found.ok_or_else(|| lacking("no work was saved by then".to_owned()))
+    found.ok_or_else(|| {
+        lacking(match which {
+            Which::At(seq) => format!("no work was saved by event {seq}"),
+            _ => "no work was saved yet".to_owned(),
+        })
+    })
 }
 
 /// Whose work reference has a commit.

@@ -46,15 +46,10 @@ pub fn names(repo: &Repo) -> Vec<String> {
 pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
     let values = repo.config_section(SECTION, name);
     if values.is_empty() {
-        let known = names(repo);
-        let known = if known.is_empty() {
-            "none is".to_owned()
-        } else {
-            format!("there is {}", known.join(", "))
-        };
-        return Err(Error::Worker(format!(
-            "worker '{name}' is not configured; {known}"
-        )));
+        return Err(Error::UnknownWorker {
+            name: name.to_owned(),
+            known: names(repo),
+        });
     }
     let mut worker = Configured::default();
     for (key, value) in values {
