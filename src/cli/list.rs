@@ -17,7 +17,8 @@ use crate::session::State;
 /// List sessions
 ///
 /// Shows those that have not ended, with their state, how long ago their newest event was, worker, title, branch and
-/// what their saved work changes. Since when a session is in its state is shown by 'git session show'.
+/// what their saved work changes, the oldest session first. On a terminal columns are cut, or left out, where they don't
+/// fit. Since when a session is in its state is shown by 'git session show'.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
