@@ -196,16 +196,8 @@ impl Args {
         for item in &items {
             self.telling.say(&item.line(only_look, self.dry_run));
         }
-        if acts && self.completions.contains(&Shell::Zsh) {
-            let found = items.iter().find(|item| item.option == Shell::Zsh.option());
-            let dir = found
-                .and_then(|item| item.place.as_deref())
-                .unwrap_or(Path::new(""));
-            self.telling.say(&format!(
-                "hint: zsh finds them with this line in ~/.zshrc, before compinit: fpath=('{}' $fpath)",
-                escape(&dir.to_string_lossy())
-            ));
-        }
+        let hints = items.iter().filter(|_| acts).filter_map(Item::hint);
+        hints.for_each(|hint| self.telling.say(&format!("hint: {hint}")));
         Ok(0)
     }
 
@@ -294,6 +286,20 @@ impl Item {
             _ if dry_run => format!("{name}: would be set up{place}"),
             _ => format!("{name}: now set up{place}"),
         }
+    }
+
+    /// What a shell still needs to find its completions.
+    fn hint(&self) -> Option<String> {
+        let place = escape(&self.place.as_deref()?.to_string_lossy());
+        if self.option == Shell::Bash.option() {
+            return Some(format!(
+                "a new bash finds them where the package bash-completion is; else with this line in ~/.bashrc: \
+                 . '{place}/git-session'"
+            ));
+        }
+        (self.option == Shell::Zsh.option()).then(|| {
+            format!("zsh finds them with this line in ~/.zshrc, before compinit: fpath=('{place}' $fpath)")
+        })
     }
 
     fn to_json(&self, acts: bool) -> serde_json::Value {

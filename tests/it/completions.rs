@@ -82,7 +82,12 @@ fn bash(shop: &Scratch, words: &str, prelude: &str, function: &str) -> String {
 #[test]
 fn bash_completes_git_session_alone() {
     let shop = shop();
-    shop.ok("git session setup -q --completions bash");
+    let told = shop.ok("git session setup --completions bash 2>&1");
+    let line = told.split_once("~/.bashrc: ").expect(&told).1.to_owned();
+    assert!(
+        shop.ok(&format!("{line}\ncomplete -p git-session"))
+            .contains("__git_session_main")
+    );
     let ask = |words| bash(&shop, words, "", "__git_session_main");
     assert_eq!(ask("git-session susp"), "suspend ");
     assert_eq!(ask("git-session suspend ''"), "runs ");
