@@ -145,6 +145,10 @@ fn the_readme_shows_what_happens_with_the_other_formats() {
 /// Does what a newcomer does.
 fn walk(shop: &Scratch) {
     let text = readme();
+    shop.ok(&format!(
+        "set -e\ncd .. && rm -r shop\n{}",
+        block("sh", "git init")
+    ));
     let mut printed = Vec::new();
     for step in steps(&text) {
         let update = std::env::var_os(UPDATE).is_some();
