@@ -52,7 +52,14 @@ impl Args {
         let trust = self.approving.given();
         let which = match (self.at, &self.work) {
             (Some(seq), _) => Which::At(seq),
-            (None, Some(revision)) => Which::Work(ws.repo.resolve_commit(revision).map_err(Error::from)?),
+            (None, Some(revision)) => {
+                let commit = ws.repo.resolve_commit(revision).map_err(Error::from);
+                let hint = format!(
+                    "'git for-each-ref refs/session-work/{}' shows what there is",
+                    session.id()
+                );
+                Which::Work(commit.map_err(|error| Failure::of(&error).hint(hint))?)
+            }
             (None, None) => Which::Newest,
         };
         let restored = restore(&mut ws, &session, which, to, &trust)?;

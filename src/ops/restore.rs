@@ -115,7 +115,7 @@ pub fn restore(
     };
     worktree::unlock(&ws.repo, &made)?;
     Ok(Restored {
-        path,
+        path: path.canonicalize().unwrap_or(path),
         seq,
         work,
         unrestored: restored.unrestored,
