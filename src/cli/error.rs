@@ -148,6 +148,9 @@ fn hint(error: &Error) -> Option<String> {
             format!("'git config session-worker.{name}.command COMMAND' makes it")
         }
         Error::Git(git::Error::NoSuchRemote(_)) => "'git remote' shows those that there are".to_owned(),
+        Error::Nowhere { .. } => {
+            "what is not here yet is named by its whole id; without names all sessions are brought".to_owned()
+        }
         Error::NotFound(_) => "'git session list --all' shows every session".to_owned(),
         Error::Ambiguous { candidates, .. } => list(candidates),
         Error::Illegal { id, refused } => match (refused.from?, refused.kind) {

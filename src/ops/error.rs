@@ -23,6 +23,9 @@ pub enum Error {
     Illegal { id: SessionId, refused: Refused },
     #[error("there is no session '{0}'")]
     NotFound(String),
+    /// A remote was asked, too.
+    #[error("there is no session '{id}', neither here nor on '{remote}'")]
+    Nowhere { id: SessionId, remote: String },
     #[error("'{selector}' is ambiguous: it may be {} sessions", candidates.len())]
     Ambiguous {
         selector: String,
@@ -232,7 +235,7 @@ impl Error {
             Error::Store(store::Error::Spec { .. }) => "bad-specification",
             Error::Id(_) => "bad-id",
             Error::Illegal { .. } => "illegal-step",
-            Error::NotFound(_) => "not-found",
+            Error::NotFound(_) | Error::Nowhere { .. } => "not-found",
             Error::Ambiguous { .. } => "ambiguous",
             Error::IdTaken(_) => "id-taken",
             Error::OwnedElsewhere { .. } => "owned-elsewhere",

@@ -121,7 +121,7 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let asked = if what.work { What::Work } else { What::Logs };
     let (here, names) = Here::read_during(ws, &remote, || names(&remote, what.ids, asked));
     let (here, names) = (here?, names?);
-    check_known(&here, &names, what.ids)?;
+    check_known(&remote, &here, &names, what.ids)?;
     let mut report = follow(ws, &remote, &names, &here, what.dry_run)?;
     if !what.dry_run {
         report.vanish(drop_vanished(ws, &remote, &here, &names, what.ids)?);
@@ -145,13 +145,16 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
 }
 
 /// Refuses ids of sessions that exist neither here nor there.
-pub fn check_known(here: &Here, names: &Names, ids: &[SessionId]) -> Result<()> {
+pub fn check_known(remote: &Remote<'_>, here: &Here, names: &Names, ids: &[SessionId]) -> Result<()> {
     let is_known = |id: &SessionId| {
         here.logs.contains_key(id) || here.seen.contains_key(id) || names.logs.contains_key(id)
     };
     match ids.iter().find(|id| !is_known(id)) {
         None => Ok(()),
-        Some(id) => Err(Error::NotFound(id.to_string())),
+        Some(id) => Err(Error::Nowhere {
+            id: id.clone(),
+            remote: remote.name().to_owned(),
+        }),
     }
 }
 

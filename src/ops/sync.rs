@@ -40,7 +40,7 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
         let remote = chosen(ws, remote)?;
         let (here, names) = Here::read_during(ws, &remote, || names(&remote, ids, What::Inbox));
         let (here, names) = (here?, names?);
-        fetch::check_known(&here, &names, ids)?;
+        fetch::check_known(&remote, &here, &names, ids)?;
         let mut fetched = follow(ws, &remote, &names, &here, false)?;
         fetched.vanish(drop_vanished(ws, &remote, &here, &names, ids)?);
         if ids.is_empty() {

@@ -202,6 +202,7 @@ on_one_format! {
         for verb in ["fetch", "fetch --work", "sync", "push"] {
             team[0].session(&format!("{verb} origin nosuchid")).fails(1).says("there is no session 'nosuchid'");
         }
+        team[0].session("fetch origin nosuchid").says("neither here nor on 'origin'").says("by its whole id");
     }
 
     fn a_session_in_the_place_of_a_remote_is_noticed(sandbox: &Sandbox) {

@@ -280,6 +280,10 @@ on_one_format! {
             let (_, hint) = told(sandbox, line, code);
             assert_eq!(hint, "'git session restore one' puts its saved work into a new directory");
         }
+        let (_, hint) = told(sandbox, "restore --work refs/session-work/one/other one", 1);
+        assert_eq!(hint, "'git for-each-ref refs/session-work/one' shows what there is");
+        let there = sandbox.session("restore --to ../nearby/../restored one").ok().text().to_owned();
+        assert!(there.ends_with("/restored") && !there.contains(".."), "{there}");
         sandbox.session("restore --at 9 one").fails(1).says("it has no event 9; the last one is 3");
         sandbox.session("restore --at 1 one").fails(1).says("no work was saved by event 1");
         sandbox.session("new --id young -- true").ok();
