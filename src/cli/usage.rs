@@ -24,7 +24,10 @@ pub fn usage(error: &clap::Error, words: &[OsString]) -> Failure {
     let (message, hint) = match error.kind() {
         ErrorKind::MissingRequiredArgument => {
             let missing = named(error, ContextKind::InvalidArg).join(" and ");
-            (format!("missing: {missing}"), None)
+            // What follows the first session may be the text, of which nothing says so.
+            let text = words.get(2).filter(|_| verb == "note");
+            let hint = text.and_then(|text| misplaced(verb, words, &text.to_string_lossy()));
+            (format!("missing: {missing}"), hint)
         }
         ErrorKind::UnknownArgument => {
             let unknown = named(error, ContextKind::InvalidArg).join(" ");

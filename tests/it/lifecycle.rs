@@ -343,6 +343,24 @@ on_one_format! {
         waiting.end().exits(5);
     }
 
+    fn several_sessions_get_the_same_note(sandbox: &Sandbox) {
+        for id in ["one", "two", "three"] {
+            sandbox.session(&format!("new --id {id} -- true")).ok();
+        }
+        sandbox.session("note one nobody -m first").fails(1).says("nobody");
+        assert_eq!(sandbox.events("one"), ["create"]);
+        let run = sandbox.session("note one two one -m first");
+        run.ok().says("one: noted as event 2").says("two: noted as event 2");
+        assert_eq!(sandbox.events("one"), ["create", "note"]);
+        let told = sandbox.session("note --state pending --json -m second").ok().json();
+        assert_eq!(told["sessions"].as_array().map(Vec::len), Some(3));
+        for id in ["one", "two", "three"] {
+            assert_eq!(sandbox.trailer(id, "Note"), "second");
+        }
+        let told = sandbox.session("note one --json -m third").ok().json();
+        assert_eq!(told["session"]["id"], "one");
+    }
+
     fn several_sessions_are_all_tried_and_the_worst_code_counts(sandbox: &Sandbox) {
         sandbox.session("run --id ended -- true").ok();
         let first = sandbox.hold("--id first");
