@@ -242,6 +242,27 @@ on_every_format! {
         assert_eq!(found(a, ""), [""; 0]);
     }
 
+    fn what_nobody_can_answer_goes_by_the_commands_that_are_told(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.new_session("--id asked -- true");
+        a.session("push").ok();
+        a.git("push -q origin HEAD:refs/session-inbox/asked/junk");
+        a.git("fetch -q origin 'refs/session-inbox/*:refs/session-inbox/*'");
+        a.session("sync");
+        assert_eq!(found(a, ""), ["unanswerable"]);
+        let told = a.session("verify").exits(1).text();
+        let commands: Vec<&str> = told.split('\'').filter(|part| part.starts_with("git ")).collect();
+        let [sync, push, drop] = commands[..] else { panic!("{told}") };
+        assert_eq!(sync, "git session sync");
+        for command in [&push.replace("REMOTE", "origin"), drop] {
+            a.git(command.strip_prefix("git ").unwrap());
+        }
+        assert_eq!(found(a, "--remote"), [""; 0]);
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox"), "");
+        assert_eq!(a.git("for-each-ref refs/session-inbox"), "");
+    }
+
     fn repair_makes_anew_what_is_derived_and_lets_no_log_change(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];
