@@ -20,7 +20,7 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws)?;
+        let sessions = self.sessions.resolve(&ws, &self.telling)?;
         self.telling.each(&mut ws, sessions, |ws, session| {
             let done = checkpoint(ws, session.id())?;
             warn_unsaved(&done.event.summary.unsaved, "not saved");

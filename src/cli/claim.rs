@@ -28,7 +28,7 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let sessions = self.sessions.resolve(&ws)?;
+        let sessions = self.sessions.resolve(&ws, &self.telling)?;
         let how = Claim {
             run: false,
             force: self.force,

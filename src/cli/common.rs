@@ -120,6 +120,19 @@ pub fn one(ws: &Workspace, selector: &str) -> Result<Session, Failure> {
     Ok(select::select(ws, selector, &cwd()?)?)
 }
 
+/// What brings the worktree of a session that has none here.
+pub fn worktree_hint(session: &Session) -> Option<String> {
+    let (id, summary) = (session.id(), &session.event.summary);
+    match summary.state {
+        State::Pending => Some(format!("'git session start {id}' makes it")),
+        State::Suspended => Some(format!("'git session resume {id}' puts it back")),
+        State::Terminated if summary.work.is_some() => Some(format!(
+            "'git session restore {id}' puts its saved work into a new directory"
+        )),
+        State::Running | State::Terminated => None,
+    }
+}
+
 /// Reads a count.
 pub fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     let wrong = |_| "a whole number is needed, like 0, 3 or 20".to_owned();
@@ -138,8 +151,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Resolves all of them before anything is done.
-    pub fn resolve(&self, ws: &Workspace) -> Result<Vec<Session>, Failure> {
+    /// Resolves all of them before anything is done, and says it where a state has none.
+    pub fn resolve(&self, ws: &Workspace, telling: &Telling) -> Result<Vec<Session>, Failure> {
         let Some(state) = self.state else {
             let mut found: Vec<Session> = Vec::new();
             for selector in &self.sessions {
@@ -152,8 +165,16 @@ impl Selection {
         };
         let mut sessions = ws.store().list().map_err(Error::from)?.sessions;
         sessions.retain(|session| session.event.summary.state == state && ws.owns(&session.event.summary));
+        if sessions.is_empty() {
+            telling.say(&nothing_in(state));
+        }
         Ok(sessions)
     }
+}
+
+/// What is said where a state that was asked for has no session.
+pub fn nothing_in(state: State) -> String {
+    format!("no session of this clone is {state}")
 }
 
 /// How a verb that changes something tells it.
@@ -195,9 +216,6 @@ impl Telling {
             let done = act(ws, &sessions[0])?;
             self.show(ws, done)?;
             return Ok(0);
-        }
-        if sessions.is_empty() {
-            self.say("no session of this clone is in that state");
         }
         let mut worst = 0;
         let mut results = Vec::new();

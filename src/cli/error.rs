@@ -44,6 +44,12 @@ impl Failure {
         self
     }
 
+    /// With a hint where there is one.
+    pub fn hinted(mut self, hint: Option<String>) -> Failure {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
     /// With another exit code.
     pub fn exit(mut self, exit: i32) -> Failure {
         self.exit = exit;
@@ -141,9 +147,6 @@ fn hint(error: &Error) -> Option<String> {
     Some(match error {
         Error::NotInSession => "name a session by its id; 'git session list --all' shows them".to_owned(),
         Error::IdTaken(id) => format!("choose another one; 'git session show {id}' shows what has it"),
-        Error::NoWorktree { id, .. } => {
-            format!("'git session restore {id}' puts its saved work into a new directory")
-        }
         Error::UnknownWorker { name, .. } => {
             format!("'git config session-worker.{name}.command COMMAND' makes it")
         }

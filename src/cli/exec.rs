@@ -1,7 +1,8 @@
 use std::ffi::OsString;
 
-use super::common::{one, open};
+use super::common::{one, open, worktree_hint};
 use super::error::Failure;
+use crate::ops::Error;
 use crate::ops::exec::exec;
 
 /// Run a command in a session's worktree
@@ -38,6 +39,9 @@ impl Args {
     fn go(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
-        Ok(exec(&ws, &session, &self.command)?)
+        exec(&ws, &session, &self.command).map_err(|error| match error {
+            Error::NoWorktree { .. } => Failure::of(&error).hinted(worktree_hint(&session)),
+            error => error.into(),
+        })
     }
 }

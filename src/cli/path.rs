@@ -2,7 +2,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde_json::json;
 
-use super::common::{one, open};
+use super::common::{one, open, worktree_hint};
 use super::error::Failure;
 use super::out;
 use crate::ops::select::worktree_of;
@@ -28,10 +28,9 @@ impl Args {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
         let Some(path) = worktree_of(&ws, &ws.run_dir(session.id()))? else {
-            let id = session.id();
-            let message = format!("session '{id}' has no worktree here");
-            let hint = format!("'git session restore {id}' puts its saved work into a new directory");
-            return Err(Failure::refused("no-worktree", message).hint(hint));
+            let message = format!("session '{}' has no worktree here", session.id());
+            let failure = Failure::refused("no-worktree", message);
+            return Err(failure.hinted(worktree_hint(&session)));
         };
         if self.json {
             out::json(

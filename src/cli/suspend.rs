@@ -71,7 +71,7 @@ impl Stopping {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws)?;
+        let sessions = self.sessions.resolve(&ws, &self.telling)?;
         let mut stop = self.stop.stop();
         if self.freeze {
             stop.how = How::Freeze;

@@ -27,7 +27,7 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws)?;
+        let sessions = self.sessions.resolve(&ws, &self.telling)?;
         let stop = self.stop.stop();
         self.telling.each(&mut ws, sessions, |ws, session| {
             let wish = self.stop.wish(Ask::Terminate);

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::common::{Selection, open_remotely};
+use super::common::{Selection, Telling, nothing_in, open_remotely};
 use super::error::Failure;
 use super::out;
 use crate::ops::Error;
@@ -53,7 +53,15 @@ impl Args {
 
     fn go(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let sessions = self.sessions.resolve(&ws)?;
+        // The first one's exit code is not to be had where there is none.
+        let telling = Telling {
+            quiet: self.quiet || self.any,
+            json: self.json,
+        };
+        let sessions = self.sessions.resolve(&ws, &telling)?;
+        if let (true, true, Some(state)) = (self.any, sessions.is_empty(), self.sessions.state) {
+            return Err(Failure::refused("not-found", nothing_in(state)));
+        }
         if sessions.iter().any(|session| is_elsewhere(&ws, session)) {
             ws.prepare()?;
         }
@@ -72,15 +80,6 @@ impl Args {
                 out::say(&escape(&said));
             }
         };
-        if sessions.is_empty() {
-            let nothing = "no session of this clone is in that state";
-            if self.any {
-                return Err(Failure::refused("not-found", nothing));
-            }
-            if speaks {
-                out::say(nothing);
-            }
-        }
         let mut ended = Vec::new();
         if self.any {
             let ids: Vec<_> = sessions.iter().map(|session| session.id().clone()).collect();

@@ -247,12 +247,13 @@ on_one_format! {
     }
 
     fn who_waits_for_nothing_is_told_so_at_once(sandbox: &Sandbox) {
-        sandbox.session("wait --any --state running").exits(125).says("error: no session of this clone is in that state");
+        sandbox.session("wait --any --state running").exits(125).says("error: no session of this clone is running");
         for verb in ["wait", "suspend", "start", "resume", "terminate", "checkpoint", "retry"] {
             let run = sandbox.session(&format!("{verb} --state suspended"));
-            run.ok().says("no session of this clone is in that state\n");
+            run.ok().says("no session of this clone is suspended\n");
         }
         assert_eq!(sandbox.session("suspend -q --state running").ok().stderr, "");
+        assert_eq!(sandbox.session("recover").ok().stderr, "nothing to recover\n");
     }
 
     fn a_number_is_asked_for_in_words(sandbox: &Sandbox) {
@@ -284,6 +285,10 @@ on_one_format! {
         assert_eq!(hint, "'git for-each-ref refs/session-work/one' shows what there is");
         let there = sandbox.session("restore --to ../nearby/../restored one").ok().text().to_owned();
         assert!(there.ends_with("/restored") && !there.contains(".."), "{there}");
+        sandbox.session("new --id still -- true").ok();
+        for line in ["path still", "exec still -- true"] {
+            sandbox.session(line).says("hint: 'git session start still' makes it\n");
+        }
         sandbox.session("restore --at 9 one").fails(1).says("it has no event 9; the last one is 3");
         sandbox.session("restore --at 1 one").fails(1).says("no work was saved by event 1");
         sandbox.session("new --id young -- true").ok();
