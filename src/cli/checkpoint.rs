@@ -24,8 +24,17 @@ impl Args {
         self.telling.each(&mut ws, sessions, |ws, session| {
             let done = checkpoint(ws, session.id())?;
             warn_unsaved(&done.event.summary.unsaved, "not saved");
-            self.telling
-                .say(&format!("{}: saved as event {}", done.id(), done.event.seq));
+            let (before, now) = (session.event.summary.state, done.event.summary.state);
+            // What a crash left is put right first.
+            let became = match before == now {
+                true => String::new(),
+                false => format!("nobody supervised it, so it is {now} now; "),
+            };
+            self.telling.say(&format!(
+                "{}: {became}saved as event {}",
+                done.id(),
+                done.event.seq
+            ));
             Ok(done)
         })
     }

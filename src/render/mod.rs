@@ -19,6 +19,7 @@ pub use crate::session::text::{escape, is_deceptive};
 pub fn reason(reason: &str) -> String {
     match reason {
         "unobserved" => "taken over; old worker not confirmed stopped".to_owned(),
+        "lost" => "lost: nobody supervised it any more".to_owned(),
         reason => escape(reason),
     }
 }

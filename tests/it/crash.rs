@@ -55,6 +55,17 @@ on_every_format! {
         sandbox.end("orphan");
     }
 
+    fn a_checkpoint_says_that_it_found_a_worker_without_its_supervisor(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id orphan");
+        sandbox.session("checkpoint orphan").ok().says("orphan: saved as event 3\n");
+        sandbox.kill_supervisor(&held);
+        let said = "orphan: nobody supervised it, so it is suspended now; saved as event 5\n";
+        sandbox.session("checkpoint orphan").ok().says(said);
+        sandbox.session("show orphan").ok().prints("suspended");
+        sandbox.session("log orphan").ok().prints("reason   lost: nobody supervised it any more\n");
+        sandbox.end("orphan");
+    }
+
     fn a_worker_that_is_killed_ends_its_session_with_the_signal(sandbox: &Sandbox) {
         let held = sandbox.hold("--id victim");
         sandbox.kill_worker(&held);
