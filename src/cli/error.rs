@@ -205,8 +205,10 @@ fn hint(error: &Error) -> Option<String> {
             "another clone of this one's name runs it; 'git session claim --force {id}' takes it over unseen"
         ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
-        Error::PathTaken(_) => "remove it, or choose another place with '--worktree'".to_owned(),
-        Error::PathExists(_) => "remove it, or choose another place with '--to'".to_owned(),
+        Error::PathTaken(_) => {
+            "for a new session '--worktree' names another place; else move away what is there".to_owned()
+        }
+        Error::PathExists(_) => "'--to' names another place".to_owned(),
         Error::NoRemote => {
             "'git remote add origin URL' adds one; of several, name one or set session.remote".to_owned()
         }

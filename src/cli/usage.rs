@@ -82,8 +82,12 @@ fn is_verb(word: &str) -> bool {
     Cli::command().find_subcommand(word).is_some() || word == "help"
 }
 
-/// Where a word belongs that is no option: behind what a command or a text goes after.
+/// Where a word belongs: an option of git's before our name, what is no option behind what a command or a text goes
+/// after.
 fn misplaced(verb: &str, words: &[OsString], unknown: &str) -> Option<String> {
+    if unknown.starts_with("-C") {
+        return Some("where to go is git's own option: 'git -C DIR session'".to_owned());
+    }
     if unknown.starts_with('-') {
         return None;
     }

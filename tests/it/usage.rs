@@ -32,6 +32,13 @@ on_one_format! {
         }
     }
 
+    fn where_to_go_is_told_to_git(sandbox: &Sandbox) {
+        for typed in ["-C /tmp list", "list -C /tmp", "show -C/tmp x"] {
+            let (_, hint) = said(sandbox, typed);
+            assert_eq!(hint, "where to go is git's own option: 'git -C DIR session'", "{typed}");
+        }
+    }
+
     fn a_slip_in_a_verb_is_told_by_the_verb_that_was_meant(sandbox: &Sandbox) {
         for (typed, verb, meant) in [
             ("runn -- true", "runn", "run"),
@@ -201,7 +208,10 @@ on_one_format! {
         sandbox.session("run --id there -- true").ok();
         sandbox.session("restore there").ok();
         let run = sandbox.session("restore there");
-        run.fails(1).says("exists already\n").says("'--to'");
+        run.fails(1).says("exists already\n").says("hint: '--to' names another place\n");
+        let run = sandbox.session("run --worktree . -- true");
+        // What is in the way is somebody's, and here even the repository.
+        run.fails(125).says("hint: for a new session '--worktree' names another place; else move away");
         std::fs::create_dir(sandbox.root().join("taken")).unwrap();
         let run = sandbox.session_command("restore there --to").args([sandbox.root().join("taken")]).run();
         run.fails(1).says("exists already\n");
