@@ -15,7 +15,7 @@ use crate::render::fields::path_value;
 ///
 /// The directory becomes a worktree with a detached HEAD; staged, unstaged and untracked changes are what they were.
 /// Work that another clone saved and that is not here yet is fetched.
-/// Prints where it is. 'git worktree remove' takes it away again.
+/// Prints where it is. 'git worktree remove' takes it away again, and needs '--force' where the work is not committed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
