@@ -31,7 +31,7 @@ impl Args {
             return Err(Failure::bad_usage("the note is empty"));
         }
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws)?;
+        let sessions = self.sessions.resolve(&ws, &self.telling)?;
         let text = self.message.trim();
         self.telling.each(&mut ws, sessions, |ws, session| {
             let wish = Wish {
