@@ -136,10 +136,8 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
             if let Some(why) = unsent(ws, id)?
                 && !quiet
             {
-                out::say(&format!(
-                    "warning: {id}: not sent yet: {}",
-                    crate::render::escape(&why)
-                ));
+                // It was escaped when it was written to the relay's log.
+                out::say(&format!("warning: {id}: not sent yet: {why}"));
                 out::say("hint: 'git session push' tries again, and says what came of it");
             }
             let code = exit_code(&session);

@@ -49,7 +49,7 @@ on_every_format! {
         let a = &team[0];
         let hook = team.home().join("hooks/pre-receive");
         std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-        std::fs::write(&hook, "#!/bin/sh\necho closed for today >&2\nexit 1\n").unwrap();
+        std::fs::write(&hook, "#!/bin/sh\nprintf '\\033[31mclosed for today' >&2\nexit 1\n").unwrap();
         std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
         a.fifo("end");
         let run = a.session_command("run --push --id kept -- sh -c").args(["read line < \"$FIFOS/end\""]).spawn();
@@ -60,7 +60,7 @@ on_every_format! {
         wait_for_relay(a, "kept");
         a.tell("end", "now");
         let run = run.end();
-        run.ok().says("warning: kept: not sent yet: ").says("closed for today");
+        run.ok().says("warning: kept: not sent yet: ").says(" \\x1b[31mclosed for today\n");
         run.says("hint: 'git session push' tries again, and says what came of it\n");
         wait_for_relay(a, "kept");
     }
