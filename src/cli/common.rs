@@ -303,8 +303,9 @@ pub fn launching(offline: bool, push: Option<Push>, trust: Trust) -> Result<How,
 pub fn warn_unsent(launched: &Launched) {
     let (what, why) = match &launched.unsent {
         None => return,
-        Some(Unsent::Home(why)) => ("its home was not told", why),
-        Some(Unsent::Beside(why)) => ("its home was told, but not all that is sent to", why),
+        Some(Unsent::Home(why)) => ("its home was not told", why.as_str()),
+        Some(Unsent::Beside(why)) => ("its home was told, but not all that is sent to", why.as_str()),
+        Some(Unsent::Unasked) => ("unconfirmed", "its home was not asked whose it is"),
     };
     let id = launched.session.id();
     out::say(&format!("warning: {id}: {what}: {}", crate::render::escape(why)));

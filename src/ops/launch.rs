@@ -55,6 +55,8 @@ pub enum Unsent {
     Home(String),
     /// Home knows; another repository that the remote sends to as well doesn't.
     Beside(String),
+    /// Home was not asked, since that was not wanted: it may see otherwise whose the session is.
+    Unasked,
 }
 
 /// How a session comes to run here.
@@ -122,7 +124,10 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
         let _ = stand_down(ws, id);
     }
     let mut launched = launched?;
-    if shared && !how.offline {
+    if shared && how.offline {
+        let has_home = launched.session.event.summary.home.is_some();
+        launched.unsent = has_home.then_some(Unsent::Unasked);
+    } else if shared {
         let sent = push::hand_in(ws, id);
         launched.unsent = sent.err().map(|error| unsent(ws, &launched.session, &error));
     }

@@ -336,7 +336,7 @@ on_every_format! {
         let before = a.tip("asks");
         a.session("start asks").fails(128).says("--offline");
         assert_eq!(a.tip("asks"), before);
-        a.session("start --offline asks").ok();
+        a.session("start --offline asks").ok().says("unconfirmed");
         a.session("wait asks").ok();
         assert!(a.story("asks", "Claim").contains(&"offline".to_owned()));
         std::fs::rename(&away, team.home()).unwrap();
