@@ -127,6 +127,17 @@ pub fn tell(report: &Report, quiet: bool) {
     }
 }
 
+/// Tells which sessions are new here or went on; the rest is told by who brings both sides together.
+pub fn tell_news(report: &Report) {
+    for line in &report.lines {
+        match line.fate {
+            Fate::New => out::say(&format!("{}: new", line.id)),
+            Fate::Updated => out::say(&format!("{}: updated", line.id)),
+            _ => {}
+        }
+    }
+}
+
 /// The same as JSON.
 pub fn to_json(report: &Report) -> Value {
     let lines = report.lines.iter().map(|line| {

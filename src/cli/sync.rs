@@ -52,6 +52,7 @@ impl Args {
         } else {
             fetch::tell(&report.fetched, true);
             if !self.exchange.quiet {
+                fetch::tell_news(&report.fetched);
                 report.answered.iter().for_each(tell);
                 for (name, why) in &report.left {
                     out::say(&escape(&format!("{name}: left alone: {why}")));

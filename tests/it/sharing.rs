@@ -226,6 +226,19 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn a_sync_tells_what_came(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id told -- true");
+        a.session("push").ok();
+        assert_eq!(b.session("sync").ok().stderr, "told: new\n1 session is up to date on origin\n");
+        a.session("note told -m news").ok();
+        a.session("push").ok();
+        assert_eq!(b.session("sync").ok().stderr, "told: updated\n1 session is up to date on origin\n");
+        assert_eq!(b.session("sync").ok().stderr, "1 session is up to date on origin\n");
+        assert_eq!(b.session("sync -q").ok().stderr, "");
+    }
+
     fn a_push_that_was_killed_undoes_no_step_that_came_after_it(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];
