@@ -4,7 +4,7 @@ use gix::ObjectId;
 
 use super::diff::{Difference, difference};
 use super::error::{Error, Result};
-use super::follow::{copy, tail_start};
+use super::follow::{copy, recorded, tail, tail_start};
 use super::workspace::Workspace;
 use crate::store::Session;
 
@@ -18,8 +18,8 @@ const LONGEST: usize = 2000;
 /// The findings.
 #[derive(Debug, Default)]
 pub struct Autopsy {
-    /// The last lines of output, oldest first.
-    pub output: Vec<String>,
+    /// The last lines of output, oldest first; none where it is not here.
+    pub output: Option<Vec<String>>,
     /// Lines of `git diff --stat` from the base to the work.
     pub changed: Vec<String>,
     /// The last commit that the session made: id and subject.
@@ -53,18 +53,30 @@ pub fn autopsy(ws: &Workspace, session: &Session) -> Result<Option<Autopsy>> {
     Ok(Some(autopsy))
 }
 
-fn last_lines(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
+fn last_lines(ws: &Workspace, session: &Session) -> Result<Option<Vec<String>>> {
     let path = ws.run_dir(session.id()).output();
-    let start = tail_start(&path, LINES)?;
     let mut bytes = Vec::new();
-    copy(&path, start, &mut |piece: &[u8]| {
-        // A line without an end must not fill the memory; its end is what matters.
-        bytes.extend_from_slice(piece);
-        let excess = bytes.len().saturating_sub(LINES * LONGEST);
-        bytes.drain(..excess);
-    })?;
+    if path.exists() {
+        copy(&path, tail_start(&path, LINES)?, &mut |piece: &[u8]| {
+            // A line without an end must not fill the memory; its end is what matters.
+            bytes.extend_from_slice(piece);
+            shorten(&mut bytes);
+        })?;
+    } else {
+        // Where the session ran elsewhere, there is what was recorded.
+        let Some(all) = recorded(ws, session)? else {
+            return Ok(None);
+        };
+        bytes.extend_from_slice(tail(&all, LINES));
+        shorten(&mut bytes);
+    }
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(text.lines().map(str::to_owned).collect())
+    Ok(Some(text.lines().map(str::to_owned).collect()))
+}
+
+fn shorten(bytes: &mut Vec<u8>) {
+    let excess = bytes.len().saturating_sub(LINES * LONGEST);
+    bytes.drain(..excess);
 }
 
 fn subject(ws: &Workspace, commit: ObjectId) -> Result<Option<String>> {

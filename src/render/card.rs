@@ -135,11 +135,14 @@ fn post_mortem(autopsy: &Autopsy, paint: Paint) -> String {
         }
     }
     out.push_str(&format!("{}\n", paint.heading("last output")));
-    if autopsy.output.is_empty() {
-        out.push_str("  (none)\n");
-    }
-    for line in &autopsy.output {
-        out.push_str(&format!("  {}\n", escape(line)));
+    match autopsy.output.as_deref() {
+        None => out.push_str("  (not here)\n"),
+        Some([]) => out.push_str("  (none)\n"),
+        Some(lines) => {
+            for line in lines {
+                out.push_str(&format!("  {}\n", escape(line)));
+            }
+        }
     }
     out
 }

@@ -239,6 +239,23 @@ on_one_format! {
         assert_eq!(b.session("sync -q").ok().stderr, "");
     }
 
+    fn what_is_not_here_of_a_failed_sessions_output_is_not_called_nothing(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.run_script("--id kept --record-output", "echo it broke; exit 3").exits(3);
+        a.run_script("--id unkept", "echo it broke; exit 3").exits(3);
+        a.session("push").ok();
+        b.session("fetch").ok();
+        for id in ["kept", "unkept"] {
+            b.session(&format!("show {id}")).ok().prints("last output\n  (not here)\n");
+        }
+        b.session("fetch --work").ok();
+        b.session("show kept").ok().prints("last output\n  it broke\n");
+        b.session("show unkept").ok().prints("last output\n  (not here)\n");
+        assert_eq!(b.show("kept")["autopsy"]["output"][0], "it broke");
+        assert!(b.show("unkept")["autopsy"]["output"].is_null());
+    }
+
     fn a_push_that_was_killed_undoes_no_step_that_came_after_it(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];
