@@ -16,6 +16,7 @@ use crate::render::escape;
 Exit codes:
   0         there is no problem
   1         there is one
+  128, 129  broken, as without a repository; a usage error
 
 Examples:
   git session doctor

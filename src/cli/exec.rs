@@ -16,6 +16,7 @@ Exit codes:
   125       nothing is known of the command, which was not run
   126, 127  it could not be executed, or was not found
   128+N     signal N ended it
+  129       the command line can't be understood
 
 Examples:
   git session exec fix-login -- git status --short

@@ -25,6 +25,7 @@ use crate::session::SessionId;
 Exit codes:
   0         forgotten here and at every remote, or nothing to forget
   1         refused, or something of it is left at a remote
+  128, 129  broken, as without a repository; a usage error
 
 Examples:
   git session forget fix-login

@@ -33,11 +33,12 @@ use crate::worker::{Signal, on_signal};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes:
-  N         the worker's own
+  N         the worker's own; 1 also where somebody suspended it
   124       its time limit was reached
   125       nothing is known of the command; git bisect run skips that
   126, 127  it could not be executed, or was not found
-  128+N     signal N ended it; 130 after Ctrl-C
+  128+N     signal N ended it; 130 after Ctrl-C, 143 once stopped
+  129       the command line can't be understood
 
 Examples:
   git session run -- make test

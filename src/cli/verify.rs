@@ -16,6 +16,7 @@ use crate::render::escape;
 Exit codes:
   0         nothing is wrong
   1         something was found, or is not there
+  128, 129  broken, as without a repository; a usage error
 
 Examples:
   git session verify
