@@ -149,6 +149,22 @@ on_every_format! {
         assert_eq!(sandbox.git("rev-list --count pages"), "1");
     }
 
+    fn a_fifo_in_the_place_of_a_tracked_file_is_named_and_not_waited_for(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id fifo");
+        let tree = sandbox.worktree("fifo");
+        sandbox.git_in(&tree, "update-index --assume-unchanged README");
+        let script = "rm README code.txt; mkfifo README code.txt";
+        sandbox.command("sh").args(["-c", script]).within(&tree).run().ok();
+        suspend_and_lose(sandbox, &mut held);
+        let unsaved = sandbox.story("fifo", "Unsaved").join(" ");
+        for name in ["README: a FIFO", "code.txt: a FIFO"] {
+            assert!(unsaved.contains(name), "{unsaved}");
+        }
+        // What was there before is better than nothing.
+        assert_eq!(fs::read_to_string(tree.join("README")).unwrap(), "read me\n");
+        sandbox.end("fifo");
+    }
+
     fn a_worktree_that_is_there_is_gone_on_with(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id there");
         let tree = sandbox.worktree("there");

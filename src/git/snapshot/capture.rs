@@ -324,7 +324,9 @@ fn is_changed(repo: &Repo, worktree: &Path, file: &index::Assumed) -> bool {
     let (kind, data) = if meta.is_symlink() {
         let target = std::fs::read_link(&path).map(|target| target.into_os_string().into_encoded_bytes());
         (Mode::SYMLINK, target)
-    } else if meta.is_file() && meta.mode() & 0o100 != 0 {
+    } else if !meta.is_file() {
+        return true;
+    } else if meta.mode() & 0o100 != 0 {
         (Mode::FILE_EXECUTABLE, std::fs::read(&path))
     } else {
         (Mode::FILE, std::fs::read(&path))

@@ -119,18 +119,23 @@ pub fn write_tree(batch: &mut Batch<'_>, mut entries: Vec<Entry>) -> Result<Obje
 }
 
 /// Adds a file or symbolic link as it is; one that can't be read is named.
+///
+/// What is neither is nothing, and not opened: a FIFO would keep its reader waiting.
 pub fn file_entry(
     batch: &mut Batch<'_>,
     at: &Path,
     path: &BStr,
     unsaved: &mut Vec<Unsaved>,
 ) -> Result<Option<(EntryKind, ObjectId)>> {
-    let mut read = || -> std::result::Result<(EntryKind, ObjectId), FileError> {
+    let mut read = || -> std::result::Result<Option<(EntryKind, ObjectId)>, FileError> {
         let meta = at.symlink_metadata().map_err(FileError::Read)?;
         if meta.is_symlink() {
             let target = fs::read_link(at).map_err(FileError::Read)?;
             let blob = Object::blob(target.as_os_str().as_bytes().to_vec());
-            return Ok((EntryKind::Link, batch.add(blob).map_err(FileError::Git)?));
+            return Ok(Some((EntryKind::Link, batch.add(blob).map_err(FileError::Git)?)));
+        }
+        if !meta.is_file() {
+            return Ok(None);
         }
         let kind = if meta.mode() & 0o100 != 0 {
             EntryKind::BlobExecutable
@@ -138,10 +143,10 @@ pub fn file_entry(
             EntryKind::Blob
         };
         let mut file = File::open(at).map_err(FileError::Read)?;
-        Ok((kind, batch.add_file(&mut file)?))
+        Ok(Some((kind, batch.add_file(&mut file)?)))
     };
     match read() {
-        Ok(entry) => Ok(Some(entry)),
+        Ok(entry) => Ok(entry),
         Err(FileError::Read(error)) => {
             unsaved.push(Unsaved::new(path, error));
             Ok(None)
