@@ -452,6 +452,29 @@ fn a_nested_repository_comes_back_whole() {
 }
 
 #[test]
+fn repositories_in_the_midst_of_what_is_tracked_come_back_whole() {
+    there_and_back(
+        "made around tracked files, and in the place of one",
+        r#"
+        git -C dir init -q; git -C dir add .; git -C dir commit -qm inner; printf 'u\n' > dir/u
+        rm a; git init -q a; git -C a commit -q --allow-empty -m 'in place'
+        mkdir broken; printf 'gitdir: nowhere\n' > broken/.git; printf 'x\n' > broken/x
+        "#,
+        &[
+            "git -C dir fsck --strict; test \"$(git -C dir status --porcelain)\" = '?? u'; git -C a rev-parse -q HEAD",
+        ],
+    );
+    there_and_back(
+        "tracked as if they were submodules",
+        r#"
+        for name in clean ahead; do git init -q $name; git -C $name commit -q --allow-empty -m one; git add $name; done
+        git commit -qm both; git -C ahead commit -q --allow-empty -m two; printf 'u\n' > ahead/u
+        "#,
+        &["git -C clean rev-parse -q HEAD; test \"$(git -C ahead log --format=%s -1)\" = two"],
+    );
+}
+
+#[test]
 fn a_detached_head_comes_back() {
     there_and_back(
         "detached",

@@ -153,16 +153,44 @@ on_every_format! {
         let mut held = sandbox.hold("--id fifo");
         let tree = sandbox.worktree("fifo");
         sandbox.git_in(&tree, "update-index --assume-unchanged README");
-        let script = "rm README code.txt; mkfifo README code.txt";
+        let script = "rm README code.txt; mkfifo README code.txt; mkdir -p odd; mkfifo odd/.git";
         sandbox.command("sh").args(["-c", script]).within(&tree).run().ok();
         suspend_and_lose(sandbox, &mut held);
         let unsaved = sandbox.story("fifo", "Unsaved").join(" ");
-        for name in ["README: a FIFO", "code.txt: a FIFO"] {
+        for name in ["README: a FIFO", "code.txt: a FIFO", "odd/.git: a FIFO"] {
             assert!(unsaved.contains(name), "{unsaved}");
         }
         // What was there before is better than nothing.
         assert_eq!(fs::read_to_string(tree.join("README")).unwrap(), "read me\n");
         sandbox.end("fifo");
+    }
+
+    fn another_worktree_within_a_sessions_own_is_named_and_never_pruned(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id outer");
+        let tree = sandbox.worktree("outer");
+        sandbox.git_in(&tree, "worktree add -q --detach inner");
+        fs::write(tree.join("inner/draft"), "nowhere else\n").unwrap();
+        sandbox.end(&held.id);
+        let unsaved = sandbox.trailer("outer", "Unsaved");
+        assert!(unsaved.starts_with("inner: it is another worktree"), "{unsaved}");
+        sandbox.session("prune --discard-ignored");
+        assert_eq!(fs::read_to_string(tree.join("inner/draft")).unwrap(), "nowhere else\n");
+    }
+
+    fn a_submodule_that_the_index_has_no_more_is_saved_with_its_files(sandbox: &Sandbox) {
+        let inner = sandbox.root().join("inner");
+        sandbox.git_in(sandbox.root(), "init -q inner");
+        sandbox.commit_file(&inner, "file", "clean\n");
+        let mut held = sandbox.hold("--id module");
+        let tree = sandbox.worktree("module");
+        sandbox.git_in(&tree, "-c protocol.file.allow=always submodule add -q ../../inner sub");
+        sandbox.git_in(&tree, "rm -q --cached sub");
+        fs::write(tree.join("sub/file"), "dirty\n").unwrap();
+        let before = picture(sandbox, &tree);
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.git_in(&tree.join("sub"), "status --porcelain"), " M file");
+        sandbox.end("module");
     }
 
     fn a_worktree_that_is_there_is_gone_on_with(sandbox: &Sandbox) {

@@ -1,19 +1,21 @@
 //! What a work commit's own tree holds beside the snapshot: the manifest, and directories that are stored whole.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
-use gix::bstr::ByteSlice;
+use gix::bstr::{BStr, ByteSlice};
 use gix::objs::tree::{Entry, EntryKind};
 
 use super::capture::{Capture, Extra};
 use super::manifest::{self, Manifest, Name, Odd};
 use super::status::Status;
 use super::store::{Stored, store, write_tree};
-use super::walk::place;
+use super::walk::{join, place};
 use super::{Unsaved, midst, modules};
 use crate::git::batch::{Batch, FileError};
 use crate::git::objects::Object;
@@ -40,9 +42,9 @@ pub fn stored(
 ) -> Result<ObjectId> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut directories = BTreeMap::new();
-    let mut keep = |name: &str, stored: Stored, unsaved: &mut Vec<Unsaved>| {
+    let mut keep = |name: &str, shown: &BStr, stored: Stored, unsaved: &mut Vec<Unsaved>| {
         let within = |what: Unsaved| Unsaved {
-            path: format!("{name}/{}", what.path).into(),
+            path: join(shown, &what.path),
             why: what.why,
         };
         unsaved.extend(stored.unsaved.into_iter().map(within));
@@ -53,12 +55,13 @@ pub fn stored(
     };
     if let Some(state) = what.state_dir {
         let tree = store(batch, state, &|_| true)?;
-        entries.extend(keep(STATE, tree, unsaved).map(|oid| sub_tree(STATE, oid)));
+        entries.extend(keep(STATE, STATE.into(), tree, unsaved).map(|oid| sub_tree(STATE, oid)));
     }
     let tree = store(batch, what.git_dir, &|path| midst::takes(path))?;
     entries.extend(
         keep(
             MIDST,
+            MIDST.into(),
             Stored {
                 odd: Odd::default(),
                 ..tree
@@ -71,11 +74,13 @@ pub fn stored(
     for path in &status.nested {
         let root = place(what.worktree, path.as_ref());
         if is_our_worktree(repo, &root) {
+            let why = "it is another worktree of this repository, with a life of its own";
+            unsaved.push(Unsaved::new(path.clone(), why));
             continue;
         }
         let name = manifest.nested.len().to_string();
         let tree = store(batch, &root, &|_| true)?;
-        if let Some(oid) = keep(&format!("{NESTED}/{name}"), tree, unsaved) {
+        if let Some(oid) = keep(&format!("{NESTED}/{name}"), path.as_ref(), tree, unsaved) {
             inner.push(sub_tree(&name, oid));
             manifest.nested.push(Name(path.clone()));
         }
@@ -93,7 +98,13 @@ pub fn stored(
         let root = place(what.worktree, module.path.0.as_ref());
         let tree = store(batch, &root, &modules::work_of(repo, &root))?;
         let name = number.to_string();
-        inner.extend(keep(&format!("{SUBMODULES}/{name}"), tree, unsaved).map(|oid| sub_tree(&name, oid)));
+        let kept = keep(
+            &format!("{SUBMODULES}/{name}"),
+            module.path.0.as_ref(),
+            tree,
+            unsaved,
+        );
+        inner.extend(kept.map(|oid| sub_tree(&name, oid)));
     }
     if !inner.is_empty() {
         let tree = write_tree(batch, inner)?;
@@ -174,14 +185,22 @@ fn sub_tree(name: &str, oid: ObjectId) -> Entry {
     }
 }
 
-/// Whether a directory is another worktree of the same repository, which has a life of its own.
+/// Whether a directory is another worktree of the same repository; submodules are none.
 fn is_our_worktree(repo: &Repo, root: &Path) -> bool {
-    let content = std::fs::read(root.join(".git")).unwrap_or_default();
+    let file = root.join(".git");
+    // A FIFO would keep its reader waiting.
+    let content = match file.symlink_metadata() {
+        Ok(meta) if meta.is_file() => std::fs::read(file).unwrap_or_default(),
+        _ => return false,
+    };
     let Some(target) = content.strip_prefix(b"gitdir: ") else {
         return false;
     };
-    let target = PathBuf::from(target.trim().to_os_str_lossy().into_owned());
+    let target = PathBuf::from(OsStr::from_bytes(target.trim_end()));
+    let Ok(worktrees) = repo.common_dir().join("worktrees").canonicalize() else {
+        return false;
+    };
     root.join(target)
         .canonicalize()
-        .is_ok_and(|dir| dir.starts_with(repo.common_dir()))
+        .is_ok_and(|dir| dir.parent() == Some(&worktrees))
 }

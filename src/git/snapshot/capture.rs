@@ -12,7 +12,7 @@ use gix::index::entry::Mode;
 
 use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
 use super::index::Index;
-use super::manifest::{Manifest, Name, Odd};
+use super::manifest::{Manifest, Name};
 use super::status::{Status, status};
 use super::trees::{index_tree, tree};
 use super::walk::{Skip, Walk, place, walk};
@@ -204,7 +204,7 @@ fn gather(
     let walked = walked.without(&skip).without(&inner);
     let mut unsaved = walked.unsaved;
     unsaved.extend(error);
-    status.nested.extend(modules.whole);
+    status.nested.extend(unlisted(modules.whole, walked.repositories));
     if let Some(previous) = previous {
         know(repo, batch, previous, &status);
     }
@@ -260,6 +260,21 @@ fn gather(
     })
 }
 
+/// The repositories that are not among what git calls untracked: tracked themselves, or in the midst of tracked files,
+/// each but once, with all that is in it.
+fn unlisted(mut all: Vec<BString>, found: Vec<BString>) -> Vec<BString> {
+    let is_in = |path: &BString, dir: &BString| {
+        path.strip_prefix(dir.as_slice())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    for path in found {
+        if !all.iter().any(|dir| is_in(&path, dir)) {
+            all.push(path);
+        }
+    }
+    all
+}
+
 /// What has permissions and directories of its own: ignored files, nested repositories, submodules.
 fn not_walked(status: &Status) -> HashSet<BString> {
     let ignored = status
@@ -280,8 +295,8 @@ fn not_walked(status: &Status) -> HashSet<BString> {
 /// A walk that came to nothing is named, not taken for an empty worktree.
 fn panicked() -> Walk {
     Walk {
-        odd: Odd::default(),
         unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
+        ..Walk::default()
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Submodule {
     pub content: bool,
 }
 
+/// The mode of a submodule in an index.
+const GITLINK: u32 = 0o160000;
+
 /// Asks git, which runs no file system monitor.
 ///
 /// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
@@ -88,7 +91,15 @@ fn parse(output: &[u8]) -> Result<Status> {
                     status.branch = (name != b"(detached)").then(|| name.into());
                 }
             }
-            b"1 " => status.tracked.push(tracked(rest).ok_or_else(|| strange(line))?),
+            b"1 " => {
+                let mut file = tracked(rest).ok_or_else(|| strange(line))?;
+                if file.submodule.is_some() && file.index.is_some_and(|(mode, _)| mode != GITLINK) {
+                    // What git calls a submodule is a repository in the place of a file.
+                    status.nested.push(file.path.clone());
+                    (file.submodule, file.exists) = (None, false);
+                }
+                status.tracked.push(file);
+            }
             b"u " => status.conflicts.push(
                 rest.splitn(10, |byte| *byte == b' ')
                     .nth(9)

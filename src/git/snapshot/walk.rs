@@ -1,4 +1,5 @@
-//! What git doesn't look at: permissions, empty directories, and what is neither file, directory nor link.
+//! What git doesn't look at: permissions, empty directories, what is neither file, directory nor link, and repositories
+//! in the midst of what it tracks.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -17,6 +18,9 @@ use super::manifest::{Name, Odd};
 pub struct Walk {
     pub odd: Odd,
     pub unsaved: Vec<Unsaved>,
+    /// Directories that have a `.git`, and that git takes for plain ones, since it tracks files in them or finds the
+    /// repository broken.
+    pub repositories: Vec<BString>,
 }
 
 /// Paths that are not looked at, relative to the directory; known only some time after a walk has begun.
@@ -73,6 +77,8 @@ impl Walk {
         self.unsaved.retain(|what| !skip.has(what.path.as_ref()));
         self.odd.sort();
         self.unsaved.sort_by(|a, b| a.path.cmp(&b.path));
+        self.repositories.retain(|path| !skip.has(path.as_ref()));
+        self.repositories.sort();
         self
     }
 }
@@ -85,10 +91,15 @@ fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue
     };
     let mut empty = true;
     for entry in entries.flatten() {
-        if dir.is_empty() && entry.file_name() == ".git" {
+        let is_repository = entry.file_name() == ".git";
+        if is_repository && dir.is_empty() {
             continue;
         }
         empty = false;
+        if is_repository {
+            found.repositories.push(dir.into());
+            continue;
+        }
         let Ok(meta) = entry.metadata() else { continue };
         let (special, odd_mode) = (special(&meta), odd_mode(&meta, mask));
         // Of most files there is nothing to be told, and so no path to be made.
