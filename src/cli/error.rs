@@ -206,7 +206,14 @@ fn hint(error: &Error) -> Option<String> {
         ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
         Error::PathTaken(_) => {
-            "for a new session '--worktree' names another place; else move away what is there".to_owned()
+            "for a new session '--worktree' names another place; else move away what is there, or, if it is a worktree \
+             whose .git is gone, let 'git worktree repair' bring that back"
+                .to_owned()
+        }
+        Error::BrokenWorktree { .. } => {
+            "write 'ref: refs/heads/BRANCH' or a commit's id there, or move the worktree away, to go on with what was \
+             saved last"
+                .to_owned()
         }
         Error::PathExists(_) => "'--to' names another place".to_owned(),
         Error::NoRemote => {

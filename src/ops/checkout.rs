@@ -298,6 +298,11 @@ pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
     Ok(worktree::made_for(&ws.repo, &reason(&id))?.filter(is_there))
 }
 
+/// Whether nothing at all is where the worktree was; else it may be one that git can't read.
+pub fn is_missing(place: &Place) -> bool {
+    Path::new(place.path.as_os_str()).symlink_metadata().is_err()
+}
+
 /// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
 pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
     let place = place(ws, run_dir)?;
@@ -339,6 +344,15 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Resul
         if path.symlink_metadata().is_ok() && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
         {
             return Err(Error::PathTaken(path.to_owned()));
+        }
+        // One that was whole is no less so when its HEAD is broken, as by a power failure: all that is in it may be
+        // nowhere else.
+        let broken = worktree::at(&ws.repo, path)?.filter(|found| found.head == Head::Unknown);
+        if let Some(broken) = broken.filter(|_| place.whole && !is_missing(place)) {
+            return Err(Error::BrokenWorktree {
+                path: path.to_owned(),
+                head: broken.git_dir.join("HEAD"),
+            });
         }
         // What was committed in submodules may be nowhere else.
         if let Some(gone) = worktree::at(&ws.repo, path)?.filter(|found| !place.whole || !found.exists) {
@@ -453,7 +467,7 @@ fn add(
 pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
     let place = match begun_before(ws, run_dir, None) {
         // There is nothing of ours that could be let go.
-        Err(Error::PathTaken(_)) => place(ws, run_dir)?,
+        Err(Error::PathTaken(_) | Error::BrokenWorktree { .. }) => place(ws, run_dir)?,
         place => place?,
     };
     let Some(place) = place else {

@@ -58,6 +58,8 @@ pub enum Error {
     PathTaken(PathBuf),
     #[error("'{}' exists already", .0.display())]
     PathExists(PathBuf),
+    #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
+    BrokenWorktree { path: PathBuf, head: PathBuf },
     #[error("there is no commit yet to begin from")]
     Unborn,
     #[error("session '{id}' has no worktree here: {why}")]
@@ -244,6 +246,7 @@ impl Error {
             Error::BranchInUse { .. } => "branch-in-use",
             Error::NoBranch(_) => "no-such-branch",
             Error::PathTaken(_) | Error::PathExists(_) => "path-taken",
+            Error::BrokenWorktree { .. } => "broken-worktree",
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",
             Error::NotInSession => "not-found",

@@ -3,7 +3,7 @@
 use gix::ObjectId;
 
 use super::changed::Changed;
-use super::checkout::{park, place, standing};
+use super::checkout::{is_missing, park, place, standing};
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
 use super::record::{load, record};
@@ -140,10 +140,11 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         let unsaved = match place(ws, run_dir)? {
             // One that was only begun has nothing that is not saved.
             Some(place) if place.whole && summary.state != State::Pending => {
-                vec![format!(
-                    "what was in '{}' since the last snapshot: it is gone",
-                    place.path
-                )]
+                let path = &place.path;
+                vec![match is_missing(&place) {
+                    true => format!("what was in '{path}' since the last snapshot: it is gone"),
+                    false => format!("what is in '{path}': git can't read it as a worktree"),
+                }]
             }
             _ => Vec::new(),
         };

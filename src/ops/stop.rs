@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::checkout::standing;
+use super::checkout::{is_missing, standing};
 use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
@@ -90,10 +90,16 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         frozen: summary.frozen,
         ..End::default()
     };
-    if summary.state != State::Pending && standing(ws, &run_dir)?.is_none() && run_dir.place()?.is_some() {
+    if summary.state != State::Pending
+        && standing(ws, &run_dir)?.is_none()
+        && let Some(place) = run_dir.place()?
+    {
         return Err(Error::NoWorktree {
             id: id.clone(),
-            why: "it was removed, and nothing is there to be saved".to_owned(),
+            why: match is_missing(&place) {
+                true => "it was removed, and nothing is there to be saved".to_owned(),
+                false => format!("git can't read what is at '{}' as one", place.path),
+            },
         });
     }
     let run = match summary.state {

@@ -149,6 +149,30 @@ on_every_format! {
         assert_eq!(sandbox.git("rev-list --count pages"), "1");
     }
 
+    fn a_worktree_that_git_cannot_read_is_neither_removed_nor_called_gone(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id broken");
+        let tree = sandbox.worktree("broken");
+        fs::write(tree.join("draft"), "nowhere else\n").unwrap();
+        let head = sandbox.repo().join(".git/worktrees/broken/HEAD");
+        let whole = fs::read(&head).unwrap();
+        // As a power failure leaves it.
+        fs::write(&head, "").unwrap();
+        let told = format!("git can't read what is at '{}' as one", tree.display());
+        sandbox.session("checkpoint broken").fails(1).says(&told);
+        let told = format!("what is in '{}': git can't read it as a worktree", tree.display());
+        sandbox.session("suspend broken").ok().says(&told);
+        assert_eq!(sandbox.trailer("broken", "Unsaved"), told);
+        sandbox.session("resume broken").fails(1).says("which is kept as it is").says("hint: write 'ref:");
+        assert_eq!(fs::read_to_string(tree.join("draft")).unwrap(), "nowhere else\n");
+        fs::write(&head, &whole).unwrap();
+        sandbox.resume(&mut held);
+        fs::write(&head, "").unwrap();
+        sandbox.session("terminate broken").ok().says(&told);
+        sandbox.session("prune broken").ok();
+        assert_eq!(fs::read_to_string(tree.join("draft")).unwrap(), "nowhere else\n");
+        fs::write(&head, &whole).unwrap();
+    }
+
     fn a_fifo_in_the_place_of_a_tracked_file_is_named_and_not_waited_for(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id fifo");
         let tree = sandbox.worktree("fifo");
