@@ -22,7 +22,7 @@ use crate::store::Session;
 Exit codes:
   N         the worker's own; of several 0 if all are 0, else 1
   124       a time limit was reached: that of --timeout, or its own
-  125       nothing is known of the command: it never ran, is stale or overdue
+  125       nothing is known of the command: never ran, stale or overdue
   126, 127  it could not be executed, or was not found
   128+N     signal N ended it; 143 once stopped
   129       the command line can't be understood
