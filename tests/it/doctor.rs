@@ -79,7 +79,7 @@ on_every_format! {
             sandbox.session_command(&format!("doctor {options}")).within(&copy).run()
         };
         let run = doctor("");
-        run.exits(1).prints("this is a copy of the clone").prints("another directory").prints("mine belong to the other").prints("claim --force");
+        run.exits(1).prints("this is a copy of the clone").prints("another directory").prints("and the other one owns mine").prints("claim --force");
         assert!(!run.stdout().contains("ended belong"), "{run}");
         let named = sandbox.session_command("doctor").within(&copy).env("GIT_SESSION_CLONE", "ci-7").run();
         named.ok().prints("'ci-7', as GIT_SESSION_CLONE says");

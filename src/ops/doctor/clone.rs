@@ -47,7 +47,7 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
                 report
                     .problem(
                         "clone",
-                        format!("{message}, and {} belong to the other", few(&ids)),
+                        format!("{message}, and the other one owns {}", few(&ids)),
                     )
                     .but("if that clone is gone, 'git session claim --force SESSION' takes them over");
             }
@@ -68,7 +68,7 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
             .hint(
                 "clone",
                 format!(
-                    "another clone on this machine owns {}, which have files here",
+                    "sessions that another clone on this machine owns have files here: {}",
                     few(&others)
                 ),
             )
