@@ -257,7 +257,8 @@ impl<'r> Store<'r> {
     /// The commit that an event makes on top of a log.
     fn next(&self, onto: &Session, event: &Event, by: [&Signature; 2]) -> Result<(Session, Object)> {
         self.check_writable(onto)?;
-        if event.kind.is_capped() && event.seq > log::CAP {
+        // What must not be kept is forgotten all the same.
+        if event.kind.is_capped() && event.forgotten.is_empty() && event.seq > log::CAP {
             let history = self.history(onto)?;
             let counted = history.iter().filter(|(_, event)| event.kind.is_capped()).count();
             if counted as u64 >= log::CAP {

@@ -523,9 +523,10 @@ on_one_format! {
         let team = Team::new(sandbox.format, 2);
         let b = &team[1];
         let mut forged = Forged::default();
-        forged.event("long", &text("long", 1, "create", ""));
+        let base = format!("Session-Base: {}\n", b.git("rev-parse HEAD"));
+        forged.event("long", &text("long", 1, "create", &base));
         for seq in 2..=100_000 {
-            forged.event("long", &text("long", seq, "note", &format!("Session-Note: {seq}\n")));
+            forged.event("long", &text("long", seq, "note", &format!("{base}Session-Note: {seq}\n")));
         }
         forged.event("short", &text("short", 1, "create", ""));
         forged.publish(&team);
@@ -537,7 +538,11 @@ on_one_format! {
         assert!(log.lines().count() >= 100_000);
         b.session("claim --offline long").ok();
         untouched(b, || b.session("note long -m more")).fails(1).says("which is the limit");
-        // What the limit doesn't count goes on.
-        b.session("terminate long").ok();
+        // What the limit doesn't count goes on, and what must not be kept is forgotten.
+        b.session("start --offline --trust long").ok();
+        b.session("wait long").ok();
+        let work = b.trailer("long", "Work");
+        b.session("forget --yes long").ok();
+        assert_eq!(b.trailer("long", "Forgotten"), work);
     }
 }
