@@ -46,9 +46,17 @@ impl Entry {
             Inbox::Superseded(session) => session.id(),
         }
     }
+
+    /// When it was asked, to the second, for a request.
+    fn asked_at(&self) -> Option<Timestamp> {
+        match &self.inbox {
+            Inbox::Request { request, .. } => Some(request.at),
+            Inbox::Superseded(_) => None,
+        }
+    }
 }
 
-/// Everything in inboxes, and what stands there without being ours.
+/// Everything in inboxes, requests in the order in which they were made, and what stands there without being ours.
 #[derive(Debug, Default)]
 pub struct Entries {
     pub entries: Vec<Entry>,
@@ -157,6 +165,7 @@ impl Store<'_> {
                 Err(why) => entries.skipped.push((reference.name, why)),
             }
         }
+        entries.entries.sort_by_key(Entry::asked_at);
         Ok(entries)
     }
 

@@ -46,9 +46,11 @@ fn a_request_comes_back_as_it_was_made_and_costs_one_object() {
         let seen = create(&repo, &id("one"), "first");
         let before = sandbox.git(["count-objects"]);
         let count = |text: String| text.split(' ').next().unwrap().parse::<u64>().unwrap();
-        let by = signed(5);
         for (number, ask) in Ask::ALL.into_iter().enumerate() {
-            let request = request(ask, &format!("nonce{number}"));
+            let mut request = request(ask, &format!("nonce{number}"));
+            // The last one was made first, whatever its name.
+            request.at = stamp(9 - number as i64, "").at;
+            let by = signed(9 - number as i64);
             let (entry, outcome) = store.ask(&seen, &request, [&by, &by]).unwrap();
             assert_eq!(outcome, Outcome::Done);
             assert_eq!(entry.name, format!("refs/session-inbox/one/nonce{number}"));
@@ -80,7 +82,9 @@ fn a_request_comes_back_as_it_was_made_and_costs_one_object() {
         assert_eq!(count(sandbox.git(["count-objects"])) - count(before), 6);
         let inbox = store.inbox(Some(&id("one"))).unwrap();
         let asked: Vec<Ask> = inbox.entries.iter().map(|entry| requested(entry).ask).collect();
-        assert_eq!(asked, Ask::ALL);
+        let mut by_time = Ask::ALL;
+        by_time.reverse();
+        assert_eq!(asked, by_time);
         assert!(store.inbox(Some(&id("on"))).unwrap().entries.is_empty());
         assert_eq!(store.clear(&inbox.entries[0]).unwrap(), Outcome::Done);
         assert_eq!(store.clear(&inbox.entries[0]).unwrap(), Outcome::Moved(None));
@@ -181,7 +185,7 @@ fn what_is_no_request_of_ours_is_set_aside_by_name() {
         let names: Vec<&str> = inbox.entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(
             names,
-            ["refs/session-inbox/one/good", "refs/session-inbox/one/plain"]
+            ["refs/session-inbox/one/plain", "refs/session-inbox/one/good"]
         );
         assert_eq!(inbox.skipped.len(), bad.len());
         for (name, tip, why) in bad {
