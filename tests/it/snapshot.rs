@@ -542,6 +542,10 @@ fn what_has_not_changed_is_not_written_again() {
                 "git init -q inner; printf 'x\n' > inner/x",
                 "a repository in it has changed",
             ),
+            (
+                "git update-ref refs/worktree/kept $(git commit-tree -m kept 'HEAD^{tree}')",
+                "references of its own have changed",
+            ),
             ("git add u", "its index has changed"),
             ("printf 'z\n' >> u", "its files have changed"),
             ("git commit -qm u", "its HEAD has moved"),

@@ -1,6 +1,6 @@
 //! Takes a snapshot of a worktree that nobody is writing to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -131,6 +131,12 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
         Some("its files have changed".to_owned())
     } else if gathered.index_tree != saved.index_tree {
         Some("its index has changed".to_owned())
+    } else if gathered
+        .references
+        .iter()
+        .any(|(name, oid)| name.starts_with("refs/") && saved.manifest.references.get(name) != Some(oid))
+    {
+        Some("references of its own have changed".to_owned())
     } else {
         // What is in these may be nowhere else.
         let part = |tree: ObjectId, name: &str| -> Result<Option<ObjectId>> {
@@ -163,6 +169,8 @@ struct Gathered {
     tree: ObjectId,
     /// The work commit's tree.
     stored: ObjectId,
+    /// References that only the worktree has.
+    references: BTreeMap<String, String>,
     /// Commits that what is half done needs.
     extra: Vec<ObjectId>,
     unsaved: Vec<Unsaved>,
@@ -247,14 +255,16 @@ fn gather(
     manifest.assume_unchanged = index.assume_unchanged.into_iter().map(|file| file.path).collect();
     manifest.skip_worktree = index.skip_worktree;
     manifest.conflicts = index.conflicts;
-    manifest.references = midst::references(repo, what.worktree, what.git_dir)?;
-    let extra = midst::commits(repo, what.git_dir, &manifest.references);
+    let references = midst::references(repo, what.worktree, what.git_dir)?;
+    let extra = midst::commits(repo, what.git_dir, &references);
+    manifest.references.clone_from(&references);
     let stored = stored(repo, what, &status, batch, manifest, &mut unsaved)?;
     Ok(Gathered {
         head: status.head,
         index_tree,
         tree,
         stored,
+        references,
         extra,
         unsaved,
     })
