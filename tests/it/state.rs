@@ -453,6 +453,27 @@ on_every_format! {
         sandbox.end("filtered");
     }
 
+    fn a_filter_that_fails_keeps_nothing_from_being_saved(sandbox: &Sandbox) {
+        sandbox.config("filter.rot.clean", "tr a-z b-za");
+        sandbox.config("filter.rot.smudge", "tr b-za a-z");
+        sandbox.config("filter.rot.required", "true");
+        fs::write(sandbox.file(".gitattributes"), "*.rot filter=rot\n").unwrap();
+        sandbox.commit_file(&sandbox.repo(), "a.rot", "abc\n");
+        sandbox.git("add .gitattributes");
+        sandbox.commit_file(&sandbox.repo(), "b.rot", "kept\n");
+        let mut held = sandbox.hold("--id unfiltered");
+        let tree = sandbox.worktree("unfiltered");
+        fs::write(tree.join("b.rot"), "changed\n").unwrap();
+        fs::write(tree.join("new.rot"), "new\n").unwrap();
+        let before = picture(sandbox, &tree);
+        sandbox.config("filter.rot.clean", "false");
+        suspend_and_lose(sandbox, &mut held);
+        sandbox.config("filter.rot.clean", "tr a-z b-za");
+        assert_eq!(picture(sandbox, &tree), before);
+        assert_eq!(sandbox.trailer("unfiltered", "Unsaved"), "");
+        sandbox.end("unfiltered");
+    }
+
     fn a_sparse_worktree_stays_sparse(sandbox: &Sandbox) {
         fs::create_dir(sandbox.file("far")).unwrap();
         sandbox.commit_file(&sandbox.repo(), "far/away.txt", "far\n");

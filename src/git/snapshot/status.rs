@@ -1,5 +1,8 @@
 //! What git says of a worktree: `git status --porcelain=v2`, read.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use gix::ObjectId;
@@ -63,19 +66,58 @@ const GITLINK: u32 = 0o160000;
 ///
 /// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
 /// its files, as after a checkout, would make each later look read them all.
+///
+/// Where a filter fails that git can't do without, it is asked again without any: what went through one is then called
+/// modified, and so is saved as it is.
 pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
-    let output = repo
+    let refused = match ask(repo, worktree, &[]) {
+        Ok(output) => return parse(&output),
+        Err(refused) => refused,
+    };
+    let without = without_filters(repo, worktree)?;
+    if without.is_empty() {
+        return Err(refused);
+    }
+    match ask(repo, worktree, &without) {
+        Ok(output) => parse(&output),
+        Err(_) => Err(refused),
+    }
+}
+
+/// Options by which git uses none of the filters that are configured.
+fn without_filters(repo: &Repo, worktree: &Path) -> Result<Vec<OsString>> {
+    let configured = repo
         .git_in(worktree)?
+        .args(["config", "--name-only", "-z", "--get-regexp", r"^filter\."])
+        .output()?;
+    let keys = configured.stdout.split(|byte| *byte == 0);
+    let filters: BTreeSet<&[u8]> = keys.filter_map(|key| Some(key.rsplit_once_str(".")?.0)).collect();
+    let mut options = Vec::new();
+    for filter in filters {
+        for setting in ["clean=", "process=", "required=false"] {
+            let option = [filter, b".", setting.as_bytes()].concat();
+            options.extend(["-c".into(), OsString::from_vec(option)]);
+        }
+    }
+    if !options.is_empty() {
+        // What is true without filters must not stay in the index.
+        options.push("--no-optional-locks".into());
+    }
+    Ok(options)
+}
+
+fn ask(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Vec<u8>> {
+    repo.git_in(worktree)?
         .ending_with_us()
         .args(["-c", "status.relativePaths=false"])
+        .args(options)
         .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
         .args([
             "--untracked-files=all",
             "--ignored=matching",
             "--ignore-submodules=none",
         ])
-        .run()?;
-    parse(&output)
+        .run()
 }
 
 fn parse(output: &[u8]) -> Result<Status> {
