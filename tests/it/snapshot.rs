@@ -569,7 +569,9 @@ fn what_no_tree_can_hold_is_named() {
         let path = linked(sandbox);
         sh(
             &path,
-            "mkfifo pipe; mkdir .GIT; printf 'x\n' > .GIT/x; printf 'y\n' > git~1; printf 'z\n' > .gitmodules-not",
+            "mkfifo pipe; mkdir .GIT; printf 'x\n' > .GIT/x; printf 'y\n' > git~1; printf 'z\n' > .gitmodules-not
+            ln -s a .gitmodules; mkdir -p in/.gitmodules; printf 'x\n' > in/.gitmodules/x; mkdir sub; printf 'x\n' > sub/.gitmodules",
+
         );
         let _socket = std::os::unix::net::UnixListener::bind(path.join("socket")).unwrap();
         let (_, unsaved) = save(sandbox, &path);
@@ -582,13 +584,15 @@ fn what_no_tree_can_hold_is_named() {
             "socket: a socket",
             ".GIT/x: its name",
             "git~1: its name",
+            ".gitmodules: git refuses",
+            "in/.gitmodules/x: git refuses",
         ] {
             assert!(
                 named.iter().any(|named| named.starts_with(what)),
                 "{what}: {named:?}"
             );
         }
-        assert_eq!(named.len(), 4, "{named:?}");
+        assert_eq!(named.len(), 6, "{named:?}");
         sandbox.assert_sound();
     });
 }

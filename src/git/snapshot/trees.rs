@@ -17,7 +17,7 @@ use crate::git::batch::Batch;
 use crate::git::objects::{self, Object};
 use crate::git::{Error, Repo, Result};
 
-pub fn components(path: &BStr) -> impl Iterator<Item = &BStr> {
+pub fn components(path: &BStr) -> impl DoubleEndedIterator<Item = &BStr> {
     path.split(|byte| *byte == b'/').map(ByteSlice::as_bstr)
 }
 
@@ -51,6 +51,13 @@ pub fn index_tree(repo: &Repo, batch: &mut Batch<'_>, status: &Status) -> Result
         }
         Ok(())
     })
+}
+
+/// Whether a path is a link of that name, or is in a directory of that name, which `git fsck` takes for an attack.
+fn is_no_module_list(worktree: &Path, path: &BStr) -> bool {
+    let mut parts = components(path).map(|part| part.eq_ignore_ascii_case(b".gitmodules"));
+    let is_last = parts.next_back().unwrap_or_default();
+    parts.any(|is_it| is_it) || is_last && place(worktree, path).is_symlink()
 }
 
 fn kind_of(mode: u32) -> Result<EntryKind> {
@@ -109,6 +116,11 @@ pub fn tree(
                 path.clone(),
                 "its name is one that git keeps for itself",
             ));
+            return Ok(());
+        }
+        if is_no_module_list(worktree, path.as_ref()) {
+            let why = "git refuses what is called '.gitmodules' and is no file";
+            unsaved.push(Unsaved::new(path.clone(), why));
             return Ok(());
         }
         if let Some((kind, oid)) = file_entry(batch, &place(worktree, path.as_ref()), path.as_ref(), unsaved)?
