@@ -173,6 +173,18 @@ on_every_format! {
         fs::write(&head, &whole).unwrap();
     }
 
+    fn a_head_that_names_no_branch_makes_none(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id tagged");
+        let tree = sandbox.worktree("tagged");
+        sandbox.git_in(&tree, "tag somewhere");
+        sandbox.git_in(&tree, "symbolic-ref HEAD refs/tags/somewhere");
+        let before = sandbox.git("for-each-ref --format=%(refname) refs/heads");
+        suspend_and_lose(sandbox, &mut held);
+        assert_eq!(sandbox.git("for-each-ref --format=%(refname) refs/heads"), before);
+        assert_eq!(sandbox.git_in(&tree, "rev-parse HEAD"), sandbox.git("rev-parse somewhere"));
+        sandbox.end("tagged");
+    }
+
     fn a_fifo_in_the_place_of_a_tracked_file_is_named_and_not_waited_for(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id fifo");
         let tree = sandbox.worktree("fifo");

@@ -130,7 +130,9 @@ fn parse(output: &[u8]) -> Result<Status> {
                 if let Some(oid) = rest.strip_prefix(b"branch.oid ") {
                     status.head = parse_oid(oid);
                 } else if let Some(name) = rest.strip_prefix(b"branch.head ") {
-                    status.branch = (name != b"(detached)").then(|| name.into());
+                    // "(null)" is what git calls a HEAD that is a name for something else than a branch.
+                    let is_branch = name != b"(detached)" && name != b"(null)";
+                    status.branch = is_branch.then(|| name.into());
                 }
             }
             b"1 " => {
