@@ -137,7 +137,8 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
             if let Some(why) = unsent(ws, id)?
                 && !quiet
             {
-                // It was escaped when it was written to the relay's log.
+                // The relay's log has it escaped already, backslashes too.
+                let why = crate::render::escape(&why).replace(r"\\", r"\");
                 out::say(&format!("warning: {id}: not sent yet: {why}"));
                 out::say("hint: 'git session push' tries again, and says what came of it");
             }
