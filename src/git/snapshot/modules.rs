@@ -11,7 +11,6 @@ use super::Unsaved;
 use super::manifest::{Module, Name};
 use super::status::status;
 use super::store::{Within, contained};
-use super::walk::place;
 use crate::git::{Error, Repo, Result};
 
 /// What the entries of an index for other repositories stand for, as far as something is there.
@@ -28,14 +27,21 @@ pub fn look(worktree: &Path, git_dir: &Path, paths: &[Name]) -> Modules {
     let mut found = Modules::default();
     let kept = kept_in(git_dir).canonicalize();
     for Name(path) in paths {
-        let root = place(worktree, path.as_ref());
-        let dot_git = root.join(".git");
-        let Ok(meta) = dot_git.symlink_metadata() else {
+        // What a link leads to is none of the worktree's, whatever it is.
+        let Ok(root) = contained(worktree, path.as_ref(), Within::Worktree) else {
             continue;
         };
+        let dot_git = root.join(".git");
+        let (Ok(dir), Ok(meta)) = (root.symlink_metadata(), dot_git.symlink_metadata()) else {
+            continue;
+        };
+        if !dir.is_dir() {
+            continue;
+        }
         if meta.is_dir() {
             found.whole.push(path.clone());
-        } else if let Some(repository) = linked(&root, &dot_git)
+        } else if meta.is_file()
+            && let Some(repository) = linked(&root, &dot_git)
             && let Ok(name) = repository.strip_prefix(kept.as_deref().unwrap_or(git_dir))
         {
             found.linked.push(Module {
@@ -148,4 +154,27 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = shared.take_while(|(one, other)| one == other).count();
     let up = from.components().skip(shared).map(|_| Component::ParentDir);
     up.chain(to.components().skip(shared)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_what_is_in_the_worktree_itself_is_looked_at() {
+        let (outside, worktree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [outside.path().join("er/.git"), worktree.path().join("plain/.git")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        symlink(outside.path(), worktree.path().join("deep")).unwrap();
+        symlink(outside.path().join("er"), worktree.path().join("near")).unwrap();
+        fs::create_dir(worktree.path().join("waits")).unwrap();
+        let fifo = worktree.path().join("waits/.git");
+        rustix::fs::mkfifoat(rustix::fs::CWD, fifo, rustix::fs::Mode::RWXU).unwrap();
+        let paths = ["plain", "near", "deep/er", "waits", "gone"].map(|path| Name(path.into()));
+        let found = look(worktree.path(), outside.path(), &paths);
+        assert_eq!(found.whole, ["plain"]);
+        assert!(found.linked.is_empty());
+    }
 }
