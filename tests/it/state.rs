@@ -111,6 +111,33 @@ on_every_format! {
         sandbox.end("whole");
     }
 
+    fn what_stands_in_the_place_of_a_submodule_comes_back(sandbox: &Sandbox) {
+        let library = Sandbox::new(sandbox.format);
+        let mut held = sandbox.hold("--id instead");
+        let tree = sandbox.worktree("instead");
+        sandbox.config("protocol.file.allow", "always");
+        let url = shell_words::quote(library.repo().to_str().unwrap()).into_owned();
+        for name in ["file", "gone", "link", "still"] {
+            sandbox.git_in(&tree, &format!("submodule add -q {url} {name}"));
+        }
+        sandbox.git_in(&tree, "commit -q -m libraries");
+        for name in ["file", "gone", "link"] {
+            fs::rename(tree.join(name), sandbox.root().join(name)).unwrap();
+        }
+        // From here on `git status` refuses.
+        symlink(sandbox.root().join("link"), tree.join("link")).unwrap();
+        fs::write(tree.join("file"), "no submodule\n").unwrap();
+        fs::write(tree.join("still/code.txt"), "changed\n").unwrap();
+        fs::write(tree.join("draft"), "untracked\n").unwrap();
+        let before = picture(sandbox, &tree);
+        let run = sandbox.session("suspend instead");
+        assert_eq!(run.ok().stderr, "instead: suspended\n");
+        fs::remove_dir_all(&tree).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        sandbox.end("instead");
+    }
+
     fn a_repository_that_was_added_as_it_is_is_stored_whole(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id embedded");
         let tree = sandbox.worktree("embedded");

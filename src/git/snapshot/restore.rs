@@ -347,10 +347,10 @@ fn lines(names: &[Name]) -> Vec<u8> {
         .collect()
 }
 
-/// Removes a file, and the directories that become empty by it.
+/// Removes a file, or the directory that git makes for a submodule, and the directories that become empty by it.
 fn remove(root: &Path, place: &Path) {
     // A file that a filter kept from appearing is gone already.
-    let _ = fs::remove_file(place);
+    let _ = fs::remove_file(place).or_else(|_| fs::remove_dir(place));
     let mut dir = place.parent();
     while let Some(at) = dir.filter(|at| *at != root && at.starts_with(root)) {
         if fs::remove_dir(at).is_err() {

@@ -50,6 +50,8 @@ pub struct Tracked {
     pub exists: bool,
     /// For a submodule, what is changed in it.
     pub submodule: Option<Submodule>,
+    /// Whether it is a file or link in the place of a submodule.
+    pub instead_of_module: bool,
 }
 
 /// The state of a submodule.
@@ -67,21 +69,43 @@ const GITLINK: u32 = 0o160000;
 /// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
 /// its files, as after a checkout, would make each later look read them all.
 ///
-/// Where a filter fails that git can't do without, it is asked again without any: what went through one is then called
-/// modified, and so is saved as it is.
+/// Where git refuses, it is asked again in ways that it doesn't refuse: what these don't tell is found out otherwise.
 pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
-    let refused = match ask(repo, worktree, &[]) {
-        Ok(output) => return parse(&output),
+    let refused = match beside_links(repo, worktree, &[]) {
+        Ok(status) => return Ok(status),
         Err(refused) => refused,
     };
+    // Where a filter fails that git can't do without, what went through one is called modified, and so saved as it is.
     let without = without_filters(repo, worktree)?;
     if without.is_empty() {
         return Err(refused);
     }
-    match ask(repo, worktree, &without) {
-        Ok(output) => parse(&output),
-        Err(_) => Err(refused),
+    beside_links(repo, worktree, &without).map_err(|_| refused)
+}
+
+/// Asks about all but the links in the places of submodules, which git refuses to look into, and about these by
+/// themselves.
+fn beside_links(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Status> {
+    let refused = match ask(repo, worktree, options, "none", &[]) {
+        Ok(output) => return parse(&output),
+        Err(refused) => refused,
+    };
+    let Ok(shallow) = ask(repo, worktree, options, "dirty", &[]) else {
+        return Err(refused);
+    };
+    let mut links = parse(&shallow)?.tracked;
+    links.retain(|file| file.instead_of_module);
+    let left_out = links.iter().map(|file| &file.path);
+    let left_out: Vec<OsString> = left_out
+        .map(|path| OsString::from_vec([b":(top,exclude,literal)", path.as_slice()].concat()))
+        .collect();
+    if left_out.is_empty() {
+        return Err(refused);
     }
+    let mut status = parse(&ask(repo, worktree, options, "none", &left_out)?)?;
+    status.tracked.extend(links);
+    status.tracked.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(status)
 }
 
 /// Options by which git uses none of the filters that are configured.
@@ -106,17 +130,23 @@ fn without_filters(repo: &Repo, worktree: &Path) -> Result<Vec<OsString>> {
     Ok(options)
 }
 
-fn ask(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Vec<u8>> {
+/// Asks once, with options for git itself, with what is not looked for in submodules, and about certain paths only.
+fn ask(
+    repo: &Repo,
+    worktree: &Path,
+    options: &[OsString],
+    ignored_in_modules: &str,
+    paths: &[OsString],
+) -> Result<Vec<u8>> {
     repo.git_in(worktree)?
         .ending_with_us()
         .args(["-c", "status.relativePaths=false"])
         .args(options)
         .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
-        .args([
-            "--untracked-files=all",
-            "--ignored=matching",
-            "--ignore-submodules=none",
-        ])
+        .args(["--untracked-files=all", "--ignored=matching"])
+        .arg(format!("--ignore-submodules={ignored_in_modules}"))
+        .arg("--")
+        .args(paths)
         .run()
 }
 
@@ -172,7 +202,9 @@ fn tracked(line: &[u8]) -> Option<Tracked> {
     let _head = fields.next()?;
     let index = parse_oid(fields.next()?)?;
     let path = fields.next()?.into();
-    let submodule = (sub.first() == Some(&b'S')).then(|| Submodule {
+    let is_module = sub.first() == Some(&b'S');
+    let instead_of_module = is_module && ![0, GITLINK].contains(&worktree_mode);
+    let submodule = (is_module && !instead_of_module).then(|| Submodule {
         commit: sub.get(1) == Some(&b'C'),
         content: sub.get(2) == Some(&b'M') || sub.get(3) == Some(&b'U'),
     });
@@ -185,6 +217,7 @@ fn tracked(line: &[u8]) -> Option<Tracked> {
         index: is_there.then_some((index_mode, index)),
         exists: worktree_mode != 0,
         submodule,
+        instead_of_module,
     })
 }
 
