@@ -29,6 +29,35 @@ fn an_end_on_a_full_disk_is_recorded_once_there_is_room() {
 }
 
 #[test]
+fn an_attempt_that_cannot_be_recorded_is_made_once_there_is_room() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    let mut held = sandbox.hold("--id squeezed --retries 1");
+    {
+        let Some(disk) = SmallDisk::over(&sandbox, ".git/objects") else {
+            sandbox.end(&held.id);
+            return;
+        };
+        disk.fill();
+        sandbox.dismiss(&held, 3);
+        let log = sandbox.run_dir("squeezed").join("supervisor.log");
+        until("the next attempt can't be recorded", || {
+            fs::read_to_string(&log).is_ok_and(|said| said.contains("space"))
+        });
+        assert_eq!(sandbox.events("squeezed"), ["create", "start"]);
+        disk.free();
+        sandbox.meet(&mut held);
+        until("it is recorded", || sandbox.events("squeezed").len() == 3);
+        assert_eq!(sandbox.trailer("squeezed", "Outcome"), "exit:3");
+        // It was the last one.
+        sandbox.let_end(&held, 4);
+        assert_eq!(
+            sandbox.events("squeezed"),
+            ["create", "start", "restart", "terminate"]
+        );
+    }
+}
+
+#[test]
 fn what_is_stopped_on_a_full_disk_is_recorded_as_stopped_once_there_is_room() {
     for (verb, state) in [("terminate", "terminated"), ("suspend", "suspended")] {
         let sandbox = Sandbox::new(Format::PLAIN);

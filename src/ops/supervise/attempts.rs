@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use super::ends::{LATEST, SOON};
 use super::{Next, Supervisor};
 use crate::git::Durability;
 use crate::ops::error::{Error, Result};
 use crate::ops::job::Attempt;
 use crate::ops::launch::Report;
 use crate::ops::local::Phase;
-use crate::ops::record::{load, record};
+use crate::ops::record::{load, propose, record};
 use crate::ops::recover::ladder;
 use crate::ops::settle::{End, settle};
 use crate::ops::workspace::random_word;
-use crate::session::{Kind, Outcome, State};
+use crate::session::{Claim, Kind, Outcome, State};
+use crate::store::Session;
 use crate::worker::{self, SpawnError, Wake, spawn};
 
 /// The pause before the second attempt; it doubles with each further one.
@@ -36,13 +38,15 @@ impl Supervisor {
 
     /// Starts an attempt and records it; the guard is held by us or by our launcher.
     pub(super) fn begin(&mut self, kind: Kind, last: Option<&Outcome>) -> Result<Report> {
-        self.run.tries += 1;
+        let mut run = self.run.clone();
+        run.tries += 1;
         if kind == Kind::Restart {
             // What the last attempt left must not be taken for the end of this one.
-            self.run.attempt = random_word(16)?;
-            self.run.phase = Phase::Launching;
-            self.run_dir.write_run(&self.run, self.ws.store().durability())?;
+            run.attempt = random_word(16)?;
+            run.phase = Phase::Launching;
+            self.run_dir.write_run(&run, self.ws.store().durability())?;
         }
+        self.run = run;
         // Without it everything works that works on a disk with room.
         let _ = self.run_dir.reserve();
         let worker = match spawn(self.attempt().job(kind)?) {
@@ -108,32 +112,56 @@ impl Supervisor {
         }
     }
 
-    /// Waits a while, then starts the next attempt, unless somebody ended the session meanwhile.
+    /// Waits a while, then starts the next attempt, unless somebody ended the session meanwhile; one that can't be
+    /// recorded, as where the disk is full, is tried again later.
     pub(super) fn try_again(&mut self, last: &Outcome) -> Result<Next> {
         let doublings = self.run.tries.saturating_sub(1).min(16);
-        let pause = BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
+        let mut pause = BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
+        let mut is_told = false;
+        loop {
+            if let Some(next) = self.pause(pause)? {
+                return Ok(next);
+            }
+            let Some((_guard, session)) = self.turn()? else {
+                return Ok(Next::Over);
+            };
+            let tries = self.run.tries;
+            let error = match self.restart(&session, last) {
+                Ok(Report::Runs) => return Ok(Next::GoOn),
+                Ok(_) => return Ok(Next::Over),
+                Err(error) => error,
+            };
+            if !is_told {
+                (self.complain)(&error);
+                is_told = true;
+            }
+            (self.run.tries, self.run.phase, self.run.worker) = (tries, Phase::Waiting, None);
+            // What is there says as much, only not what we wait for.
+            let _ = self.run_dir.write_run(&self.run, Durability::Relaxed);
+            pause = pause.saturating_mul(2).clamp(SOON, LATEST);
+        }
+    }
+
+    /// Starts the next attempt once it is known that it can be recorded: what can't would have to be stopped again.
+    fn restart(&mut self, session: &Session, last: &Outcome) -> Result<Report> {
+        propose(&self.ws, session, Kind::Restart, Claim::Plain, |_| {})?;
+        self.begin(Kind::Restart, Some(last))
+    }
+
+    /// Waits, unless something happens by which the run is over.
+    fn pause(&mut self, pause: Duration) -> Result<Option<Next>> {
         let until = Instant::now() + pause;
         loop {
             match self.watch.wait(Some(until)).map_err(Error::io("cannot wait"))? {
-                Wake::Deadline => break,
-                Wake::Asked(signal) => return self.shut_down(signal),
+                Wake::Deadline => return Ok(None),
+                Wake::Asked(signal) => return self.shut_down(signal).map(Some),
                 Wake::Nudged => {
                     if let Next::Over = self.look()? {
-                        return Ok(Next::Over);
+                        return Ok(Some(Next::Over));
                     }
                 }
                 Wake::Exited(_) | Wake::Stopped => {}
             }
         }
-        let Some((guard, _)) = self.turn()? else {
-            return Ok(Next::Over);
-        };
-        let told = self.begin(Kind::Restart, Some(last))?;
-        drop(guard);
-        Ok(if matches!(told, Report::Runs) {
-            Next::GoOn
-        } else {
-            Next::Over
-        })
     }
 }

@@ -18,10 +18,10 @@ use crate::worker::{self, End as Exited, Signal, Wake};
 const PARTING: Duration = Duration::from_millis(500);
 /// How long until what could not be killed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// How long until an end that could not be recorded is tried again; it doubles with each further time.
-const SOON: Duration = Duration::from_secs(1);
+/// How long until what could not be recorded is tried again; it doubles with each further time.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 /// The longest pause between two such tries.
-const LATEST: Duration = Duration::from_secs(30);
+pub(super) const LATEST: Duration = Duration::from_secs(30);
 
 /// An end that was seen and is not in the log yet, as where the disk is full.
 pub(super) struct Unrecorded {
