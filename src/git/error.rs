@@ -95,7 +95,10 @@ impl Error {
     /// Wraps an I/O error with what was being done.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
         let what = what.into();
-        move |source| Error::Io { what, source }
+        move |source| Error::Io {
+            what,
+            source: of_the_system(source),
+        }
     }
 
     /// Wraps an error of gix with what was being done.
@@ -109,6 +112,16 @@ impl Error {
             source: source.into(),
         }
     }
+}
+
+/// The system's own error: that of a temporary file names the file too, of which nobody has heard.
+pub fn of_the_system(error: std::io::Error) -> std::io::Error {
+    let text = error.to_string();
+    let number = text
+        .split_once(" (os error ")
+        .and_then(|(_, rest)| rest.split_once(") at path "))
+        .and_then(|(number, _)| number.parse().ok());
+    number.map_or(error, std::io::Error::from_raw_os_error)
 }
 
 /// A remote's URL, where that isn't its name already.

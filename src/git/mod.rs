@@ -24,7 +24,7 @@ mod watched;
 pub mod whole;
 pub mod worktree;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, of_the_system};
 pub use repo::{RefFormat, Repo};
 
 /// Whether a write is pressed to disk before it is said to be done.

@@ -213,7 +213,10 @@ impl Error {
     /// Wraps an I/O error with what was being done.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
         let what = what.into();
-        move |source| Error::Io { what, source }
+        move |source| Error::Io {
+            what,
+            source: git::of_the_system(source),
+        }
     }
 
     /// Gives the word by which programs know this error.

@@ -68,11 +68,46 @@ fn what_is_stopped_on_a_full_disk_is_recorded_as_stopped_once_there_is_room() {
         disk.fill();
         let run = sandbox.session(&format!("{verb} squeezed"));
         run.fails(128).says("space");
+        // It is the file that is to be written which is named, and once.
+        assert_eq!(run.stderr.matches(".git").count(), 1, "{run}");
         assert!(!processes::is_alive(held.pid));
         assert_eq!(sandbox.state("squeezed"), "running");
         disk.free();
         until("the end is recorded", || sandbox.state("squeezed") == state);
         let outcome = if verb == "terminate" { "stopped" } else { "" };
         assert_eq!(sandbox.trailer("squeezed", "Outcome"), outcome);
+    }
+}
+
+#[test]
+fn what_is_held_on_a_full_disk_goes_on() {
+    for (verb, state) in [("checkpoint", "running"), ("suspend --freeze", "suspended")] {
+        let sandbox = Sandbox::new(Format::PLAIN);
+        let Some(disk) = SmallDisk::over(&sandbox, ".git") else {
+            return;
+        };
+        let held = sandbox.hold("--id squeezed");
+        let before = sandbox.tip("squeezed");
+        disk.fill();
+        sandbox
+            .session(&format!("{verb} squeezed"))
+            .fails(128)
+            .says("space");
+        assert_eq!(sandbox.tip("squeezed"), before);
+        sandbox.order(&held, "echo work > draft");
+        disk.free();
+        sandbox.session(&format!("{verb} squeezed")).ok();
+        assert_eq!(sandbox.state("squeezed"), state);
+        if state == "suspended" {
+            // As long as there is no room, it stays as it is.
+            disk.fill();
+            sandbox.session("resume squeezed").fails(128).says("space");
+            assert_eq!(sandbox.trailer("squeezed", "Frozen"), "true");
+            assert!(processes::is_alive(held.pid));
+            disk.free();
+            sandbox.session("resume squeezed").ok();
+            sandbox.order(&held, "true");
+        }
+        sandbox.let_end(&held, 0);
     }
 }
