@@ -412,6 +412,14 @@ fn permissions_come_back() {
         "#,
         &["chmod 755 closed"],
     );
+    there_and_back(
+        "permissions that git doesn't look at",
+        r#"
+        git config core.fileMode false; chmod +x a dir/c; printf 'changed\n' > dir/c; chmod -x run
+        printf 'u\n' > u; chmod +x u; printf 's\n' > s; git add s; git update-index --chmod=+x s
+        "#,
+        &["git config core.fileMode true; test \"$(git diff --name-only a run s | wc -l)\" = 3"],
+    );
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn gather(
     let index_path = what.git_dir.join("index");
     let skip = Skip::default();
     let hash = repo.object_hash();
-    let (status, walked, index) = thread::scope(|scope| {
+    let (status, mut walked, index) = thread::scope(|scope| {
         let walking = scope.spawn(|| (walk(what.worktree, &skip), index::open(&index_path, hash)));
         let status = status(repo, what.worktree);
         // Whatever git says, the walk comes to its end.
@@ -201,6 +201,11 @@ fn gather(
         (status, walked, index)
     });
     let mut status = status?;
+    if let Ok(Some(file)) = &index
+        && repo.config_bool("core.fileMode") == Some(false)
+    {
+        walked.add_turned(what.worktree, index::files(file));
+    }
     let index = index.and_then(|file| index::read(repo, file.as_ref(), what.worktree));
     let (index, error) = match index {
         Ok(index) => (index, None),
@@ -209,7 +214,7 @@ fn gather(
     let modules = modules::look(what.worktree, what.git_dir, &index.modules);
     let inner = Skip::default();
     inner.set(index.modules.into_iter().map(|Name(path)| path).collect());
-    let walked = walked.without(&skip).without(&inner);
+    walked = walked.without(&skip).without(&inner);
     let mut unsaved = walked.unsaved;
     unsaved.extend(error);
     status.nested.extend(unlisted(modules.whole, walked.repositories));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gix::bstr::ByteSlice;
-use gix::index::File;
+use gix::bstr::{BStr, ByteSlice};
 use gix::index::entry::{Flags, Mode, Stage};
+use gix::index::{Entry, File};
 
 use super::manifest::{Conflict, Name};
 use crate::git::{Error, Repo, Result};
@@ -44,6 +44,16 @@ pub fn open(path: &Path, hash: gix::hash::Kind) -> Result<Option<File>> {
     File::at(path, hash, true, options)
         .map(Some)
         .map_err(Error::gix(what()))
+}
+
+/// The plain files of an index, each with whether it is a program.
+pub fn files(file: &File) -> impl Iterator<Item = (&BStr, bool)> {
+    let plain = [Mode::FILE, Mode::FILE_EXECUTABLE];
+    let entries = file.entries().iter();
+    let is_file = move |entry: &&Entry| entry.stage() == Stage::Unconflicted && plain.contains(&entry.mode);
+    entries
+        .filter(is_file)
+        .map(|entry| (entry.path(file), entry.mode == Mode::FILE_EXECUTABLE))
 }
 
 /// Tells what is in an index; in one that isn't there is nothing.

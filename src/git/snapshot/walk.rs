@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -65,6 +65,27 @@ pub fn walk(root: &Path, skip: &Skip) -> Walk {
 }
 
 impl Walk {
+    /// Adds tracked files that are programs though the index says that they are none, or the other way round: git doesn't
+    /// look where it was told not to.
+    ///
+    /// Where the file system keeps no permissions, what it says of them is nothing that anybody has set.
+    pub fn add_turned<'a>(&mut self, root: &Path, tracked: impl Iterator<Item = (&'a BStr, bool)>) {
+        let mask = umask();
+        let mut keeps = None;
+        for (path, runs) in tracked {
+            let Ok(meta) = place(root, path).symlink_metadata() else {
+                continue;
+            };
+            let is_turned = meta.is_file() && (meta.mode() & 0o100 != 0) != runs;
+            // What is odd anyway was found by the walk.
+            if is_turned && odd_mode(&meta, mask).is_none() && *keeps.get_or_insert_with(|| keeps_modes(root))
+            {
+                let mode = format!("{:04o}", meta.mode() & 0o7777);
+                self.odd.modes.entry(mode).or_default().push(Name(path.into()));
+            }
+        }
+    }
+
     /// Leaves out what is to be skipped, and puts the rest in an order that doesn't depend on the file system.
     pub fn without(mut self, skip: &Skip) -> Walk {
         for paths in self.odd.modes.values_mut() {
@@ -171,6 +192,16 @@ pub fn odd_mode(meta: &Metadata, mask: u32) -> Option<u32> {
     // A directory inherits the group bit from above, which is the file system's business.
     let counted = if meta.is_dir() { mode & 0o5777 } else { mode };
     (counted != usual).then_some(mode)
+}
+
+/// Whether the file system keeps permissions, found out as `git init` does, by the file that makes this a worktree.
+fn keeps_modes(root: &Path) -> bool {
+    let file = root.join(".git");
+    let mode = || Some(file.symlink_metadata().ok().filter(Metadata::is_file)?.mode() & 0o7777);
+    let Some(before) = mode() else { return false };
+    let set = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).is_ok();
+    let keeps = set(before ^ 0o100) && mode() == Some(before ^ 0o100);
+    set(before) && keeps
 }
 
 /// The process's file mode creation mask, which the system tells only by changing it.
