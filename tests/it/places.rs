@@ -60,6 +60,40 @@ on_one_format! {
         sandbox.git(&format!("--work-tree . --git-dir {} cat-file -e {commit}", quoted(&kept)));
     }
 
+    fn what_was_committed_in_a_submodule_is_named_also_where_the_branch_has_it(sandbox: &Sandbox) {
+        let library = sandbox.root().join("library");
+        fs::create_dir(&library).unwrap();
+        sandbox.git_in(&library, "init -q -b main");
+        sandbox.git_in(&library, "commit -q --allow-empty -m first");
+        sandbox.config("protocol.file.allow", "always");
+        for name in ["same", "staged", "done", "aside", "back"] {
+            sandbox.git(&format!("submodule add -q {} {name}", quoted(&library)));
+        }
+        sandbox.git("commit -q -m modules");
+        let held = sandbox.hold("--id diver");
+        let worktree = sandbox.worktree("diver");
+        sandbox.git_in(&worktree, "submodule update -q --init");
+        for name in ["staged", "done", "aside"] {
+            sandbox.git_in(&worktree.join(name), "switch -q -c deeper");
+            sandbox.git_in(&worktree.join(name), "commit -q --allow-empty -m deep");
+        }
+        sandbox.git_in(&worktree, "add done");
+        sandbox.git_in(&worktree, "commit -q -m deeper");
+        sandbox.git_in(&worktree, "add staged");
+        sandbox.git_in(&worktree.join("aside"), "switch -q --detach HEAD~");
+        // What others have is nothing to be afraid for.
+        sandbox.git_in(&library, "commit -q --allow-empty -m second");
+        sandbox.git_in(&worktree, "submodule update -q --remote back");
+        sandbox.git_in(&worktree, "add back");
+        sandbox.session("suspend diver").ok();
+        let why = "the commits of a submodule are only in its own repository";
+        let named = ["aside", "done", "staged"].map(|name| format!("{name}: {why}"));
+        assert_eq!(sandbox.trailer("diver", "Unsaved"), named.join("\n"));
+        sandbox.end(&held.id);
+        sandbox.session("prune").ok();
+        sandbox.git_in(&worktree.join("aside"), "rev-parse --verify deeper");
+    }
+
     fn a_worktree_that_is_gone_is_said_to_be(sandbox: &Sandbox) {
         let held = sandbox.hold("--id bare");
         sandbox.order(&held, "echo saved > new.txt");

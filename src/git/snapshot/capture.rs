@@ -255,6 +255,14 @@ fn gather(
         &mut manifest,
         &mut unsaved,
     )?;
+    let base = what.base.and_then(|base| objects::tree_of(repo, base).ok());
+    let before = |Name(path): &Name| lookup(repo, base?, parts(path)).ok()?;
+    let only_here = modules::only_here(repo, what.git_dir, &manifest.submodules, &before)?;
+    for commits in only_here {
+        if !unsaved.contains(&commits) {
+            unsaved.push(commits);
+        }
+    }
     manifest.intent_to_add = index.intent_to_add;
     manifest.intent_modes = index.intent_modes;
     manifest.assume_unchanged = index.assume_unchanged.into_iter().map(|file| file.path).collect();
@@ -323,11 +331,14 @@ fn know(repo: &Repo, batch: &mut Batch<'_>, previous: &Work, status: &Status) {
         .map(|file| &file.path)
         .chain(&status.untracked);
     for path in files.take(10_000) {
-        let parts = path.split(|byte| *byte == b'/').map(BString::from);
-        if let Ok(Some(entry)) = lookup(repo, previous.tree, parts) {
+        if let Ok(Some(entry)) = lookup(repo, previous.tree, parts(path)) {
             batch.knows(entry);
         }
     }
+}
+
+fn parts(path: &BString) -> impl Iterator<Item = BString> {
+    path.split(|byte| *byte == b'/').map(BString::from)
 }
 
 fn lookup(repo: &Repo, root: ObjectId, parts: impl Iterator<Item = BString>) -> Result<Option<ObjectId>> {

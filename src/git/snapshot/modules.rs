@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::Unsaved;
 use super::manifest::{Module, Name};
 use super::status::status;
 use super::store::{Within, contained};
+use super::walk::{join, place};
 use crate::git::{Error, Repo, Result};
 
 /// What the entries of an index for other repositories stand for, as far as something is there.
@@ -51,6 +53,62 @@ pub fn look(worktree: &Path, git_dir: &Path, paths: &[Name]) -> Modules {
             });
         }
     }
+    found
+}
+
+/// Names the submodules whose repositories, in the worktree's own git directory, have commits that no remote of theirs
+/// had when it was last seen.
+///
+/// `known` tells what a submodule was at where the work began: it was there before.
+pub fn only_here(
+    repo: &Repo,
+    git_dir: &Path,
+    linked: &[Module],
+    known: &dyn Fn(&Name) -> Option<ObjectId>,
+) -> Result<Vec<Unsaved>> {
+    let kept = kept_in(git_dir);
+    let mut unsaved = Vec::new();
+    for name in repositories(&kept, BStr::new("")) {
+        let module = linked.iter().find(|module| module.repository.0 == name);
+        let known = module.and_then(|module| known(&module.path));
+        let found = repo
+            .git_in(&place(&kept, name.as_ref()))?
+            // The directory that its configuration names may be gone.
+            .args(["--git-dir", ".", "--work-tree", "."])
+            .args(["rev-list", "--max-count=1", "--ignore-missing"])
+            .args(["--exclude=refs/tags/*", "--all", "--not", "--remotes"])
+            .args(known.map(|known| known.to_string()))
+            .output()?;
+        if !found.status.success() || !found.stdout.is_empty() {
+            let path = module.map_or_else(
+                || join(BStr::new("modules"), &name),
+                |module| module.path.0.clone(),
+            );
+            unsaved.push(Unsaved::new(path, COMMITS));
+        }
+    }
+    Ok(unsaved)
+}
+
+/// Why commits of a submodule are not saved.
+pub const COMMITS: &str = "the commits of a submodule are only in its own repository";
+
+/// The repositories below a directory of such, by their paths in it.
+fn repositories(kept: &Path, dir: &BStr) -> Vec<BString> {
+    let Ok(entries) = fs::read_dir(place(kept, dir)) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        let path = join(dir, entry.file_name().as_bytes());
+        let mut inner = path.clone();
+        if entry.path().join("HEAD").is_file() {
+            found.push(path);
+            inner = join(inner.as_ref(), b"modules");
+        }
+        found.extend(repositories(kept, inner.as_ref()));
+    }
+    found.sort();
     found
 }
 

@@ -10,6 +10,7 @@ use gix::objs::{Kind, Tree, WriteTo};
 
 use super::Unsaved;
 use super::manifest::{Manifest, Name};
+use super::modules::COMMITS;
 use super::status::{Status, Tracked};
 use super::store::{file_entry, is_reserved};
 use super::walk::place;
@@ -137,8 +138,7 @@ pub fn tree(
                 let is_whole = status.nested.contains(&file.path);
                 let is_linked = linked.contains(&file.path);
                 if !is_whole && submodule.commit {
-                    let why = "the commits of a submodule are only in its own repository";
-                    unsaved.push(Unsaved::new(file.path.clone(), why));
+                    unsaved.push(Unsaved::new(file.path.clone(), COMMITS));
                 } else if !is_whole && !is_linked && submodule.content {
                     let why = "the changes of a submodule are only in its own directory";
                     unsaved.push(Unsaved::new(file.path.clone(), why));
