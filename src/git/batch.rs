@@ -54,6 +54,11 @@ impl<'r> Batch<'r> {
         self.known.insert(id);
     }
 
+    /// The repository that it is for.
+    pub fn repo(&self) -> &'r Repo {
+        self.repo
+    }
+
     /// The hash that names the objects.
     pub fn object_hash(&self) -> gix::hash::Kind {
         self.repo.object_hash()

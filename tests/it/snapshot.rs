@@ -606,6 +606,68 @@ fn what_no_tree_can_hold_is_named() {
 }
 
 #[test]
+fn a_list_of_submodules_that_git_refuses_is_named_and_others_are_saved() {
+    let url = |url: &str| format!("[submodule \"x\"]\n\tpath = x\n\turl = {url}\n");
+    let fine = [
+        url("https://user@example.com:8080/a/b.git?x=%20#y"),
+        url("../../other.git"),
+        url("git@example.com:a/b.git"),
+        url("/a/local path"),
+        "# nothing\n".to_owned(),
+    ];
+    let broken = [
+        format!("{}<<<<<<< HEAD\n\turl = -x\n", url("./a")),
+        "[submodule \"\n".to_owned(),
+    ];
+    let refused = [
+        url("-u./payload"),
+        url("https://example.com/%0ahost=x"),
+        url("\"a\\n./b\"").replace("\"a", "\"../a%0A"),
+        url("../..//x"),
+        url("../:x"),
+        url("https:///x"),
+        url("http::example.com"),
+        url("https://example.com:99999/x"),
+        url("https://exa mple.com/x"),
+        url("https://example.com/%zz"),
+        url("https://example.com/../x"),
+        url("x").replace("path = x", "path = -x"),
+        url("x").replace("path = x", "update = !touch x"),
+        url("x").replace("\"x\"", "\"../../x\""),
+        url("x").replace("\"x\"", "\"\""),
+        format!("{}<<<<<<< HEAD\n", url("-x")),
+    ];
+    let sandbox = Sandbox::new(FORMATS[0]);
+    let path = linked(&sandbox);
+    fs::create_dir(path.join("sub")).unwrap();
+    let of = |all: &[String], is_refused| -> Vec<(String, bool)> {
+        all.iter().map(|content| (content.clone(), is_refused)).collect()
+    };
+    let all = [of(&fine, false), of(&broken, false), of(&refused, true)].concat();
+    for (content, is_refused) in all {
+        for name in [".gitmodules", "sub/.GitModules"] {
+            // What git says of the same file in a repository without anything else.
+            let judge = Sandbox::new(FORMATS[0]);
+            fs::write(judge.root().join(".gitmodules"), &content).unwrap();
+            judge.git(["add", "."]);
+            judge.git(["commit", "-q", "-m", "list"]);
+            let agrees = git_command(&judge.root())
+                .args(["fsck", "--strict"])
+                .output()
+                .unwrap();
+            assert_eq!(agrees.status.success(), !is_refused, "{content}");
+            fs::write(path.join(name), &content).unwrap();
+            let (_, unsaved) = save(&sandbox, &path);
+            let named = unsaved.iter().any(|unsaved| unsaved.path == name);
+            assert_eq!(named, is_refused, "{name}: {content}");
+            let agrees = git_command(&path).args(["fsck", "--strict"]).output().unwrap();
+            assert!(agrees.status.success(), "{name}: {content}");
+            fs::remove_file(path.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn commits_of_a_submodule_are_named_and_its_files_are_saved() {
     formats(|sandbox| {
         let inner = Sandbox::new(sandbox.format);

@@ -13,6 +13,7 @@ mod holds;
 mod index;
 mod manifest;
 mod midst;
+mod module_list;
 mod modules;
 mod restore;
 mod status;

@@ -148,7 +148,7 @@ fn bring_back_nested(
 const FOREIGN_CONFIG: &str = "configuration is not taken from a snapshot";
 
 /// The keys and values of a configuration file; none where git can't read it.
-fn entries(repo: &Repo, config: Vec<u8>) -> Result<Option<Vec<(BString, BString)>>> {
+pub(super) fn entries(repo: &Repo, config: Vec<u8>) -> Result<Option<Vec<(BString, BString)>>> {
     let listed = repo
         .git()?
         .args(["config", "--file", "-", "--list", "-z"])

@@ -8,12 +8,12 @@ use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{Editor, EntryKind, EntryMode};
 use gix::objs::{Kind, Tree, WriteTo};
 
-use super::Unsaved;
 use super::manifest::{Manifest, Name};
 use super::modules::COMMITS;
 use super::status::{Status, Tracked};
 use super::store::{file_entry, is_reserved};
 use super::walk::place;
+use super::{Unsaved, module_list};
 use crate::git::batch::Batch;
 use crate::git::objects::{self, Object};
 use crate::git::{Error, Repo, Result};
@@ -52,13 +52,6 @@ pub fn index_tree(repo: &Repo, batch: &mut Batch<'_>, status: &Status) -> Result
         }
         Ok(())
     })
-}
-
-/// Whether a path is a link of that name, or is in a directory of that name, which `git fsck` takes for an attack.
-fn is_no_module_list(worktree: &Path, path: &BStr) -> bool {
-    let mut parts = components(path).map(|part| part.eq_ignore_ascii_case(b".gitmodules"));
-    let is_last = parts.next_back().unwrap_or_default();
-    parts.any(|is_it| is_it) || is_last && place(worktree, path).is_symlink()
 }
 
 fn kind_of(mode: u32) -> Result<EntryKind> {
@@ -119,8 +112,7 @@ pub fn tree(
             ));
             return Ok(());
         }
-        if is_no_module_list(worktree, path.as_ref()) {
-            let why = "git refuses what is called '.gitmodules' and is no file";
+        if let Some(why) = module_list::why_refused(batch.repo(), worktree, path.as_ref())? {
             unsaved.push(Unsaved::new(path.clone(), why));
             return Ok(());
         }
