@@ -172,6 +172,7 @@ fn hint(error: &Error) -> Option<String> {
             _ => return None,
         },
         Error::BranchExists { branch } => format!("'--branch {branch}' uses the branch that is there"),
+        Error::BranchInTheWay { .. } => "give another '--branch', or '--no-branch'".to_owned(),
         Error::BranchInUse { holder: None, .. } => {
             "switch that worktree to another branch, or give another '--branch'".to_owned()
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};
@@ -27,6 +27,20 @@ pub enum Left {
     CheckedOut(PathBuf),
     /// It has commits that the session lacks, or is no plain branch.
     Apart,
+}
+
+/// Refuses to make a branch where git can't have one of that name beside another.
+///
+/// # Errors
+/// [`Error::BranchInTheWay`].
+pub fn check_free(ws: &Workspace, short: &str) -> Result<()> {
+    match ws.repo.refs().in_the_way(&names::full_branch(short))? {
+        None => Ok(()),
+        Some(other) => Err(Error::BranchInTheWay {
+            branch: short.to_owned(),
+            other: other.to_string().replacen(&names::full_branch(""), "", 1),
+        }),
+    }
 }
 
 /// Lets the branch that is named after a session be where the session's head is, if it was not here or only behind.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 
 use super::aside::Aside;
+use super::branch;
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
 use super::workspace::Workspace;
@@ -89,13 +90,11 @@ pub fn for_start(ws: &Workspace, session: &Session, spec: &Spec, guard: &Guard) 
             (Checkout::Branch(branch_name(spec)), made_by_us)
         }
         Some(_) if spec.existing_branch => return Err(Error::NoBranch(branch_name(spec).to_owned())),
-        Some(_) => (
-            Checkout::NewBranch {
-                name: branch_name(spec),
-                at: base,
-            },
-            true,
-        ),
+        Some(_) => {
+            let name = branch_name(spec);
+            branch::check_free(ws, name)?;
+            (Checkout::NewBranch { name, at: base }, true)
+        }
     };
     let path = planned_path(ws, id, spec);
     add(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gix::ObjectId;
 
+use super::branch;
 use super::checkout::in_use;
 use super::error::{Error, Result};
 use super::trust::{self, Trust};
@@ -181,7 +182,11 @@ fn base_and_branch(ws: &Workspace, new: &New) -> Result<(ObjectId, Option<String
             if let Some(path) = worktree::holder_of(&ws.repo, &full)? {
                 return Err(in_use(ws, name.clone(), path)?);
             }
-            ws.repo.refs().get(&full)?.is_some()
+            let exists = ws.repo.refs().get(&full)?.is_some();
+            if !exists {
+                branch::check_free(ws, name)?;
+            }
+            exists
         }
         Branch::Own | Branch::None => false,
     };
@@ -228,6 +233,7 @@ fn record(ws: &mut Workspace, new: &New, mut spec: Spec, parent: Option<&Session
                 }
                 continue;
             }
+            branch::check_free(ws, &branch)?;
             spec.branch = Some(branch);
         }
         let signed = ws.sign()?;

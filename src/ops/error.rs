@@ -45,6 +45,9 @@ pub enum Error {
     BadBranch(String),
     #[error("branch '{branch}' exists already")]
     BranchExists { branch: String },
+    /// git can't have both.
+    #[error("there can't be a branch '{branch}' beside '{other}'")]
+    BranchInTheWay { branch: String, other: String },
     #[error("branch '{branch}' is checked out at '{}'{}", path.display(), by(holder))]
     BranchInUse {
         branch: String,
@@ -245,7 +248,7 @@ impl Error {
             Error::IdTaken(_) => "id-taken",
             Error::OwnedElsewhere { .. } => "owned-elsewhere",
             Error::BadBranch(_) => "bad-branch",
-            Error::BranchExists { .. } => "branch-exists",
+            Error::BranchExists { .. } | Error::BranchInTheWay { .. } => "branch-exists",
             Error::BranchInUse { .. } => "branch-in-use",
             Error::NoBranch(_) => "no-such-branch",
             Error::PathTaken(_) | Error::PathExists(_) => "path-taken",

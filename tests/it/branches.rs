@@ -51,6 +51,22 @@ on_every_format! {
         assert!(!sandbox.git("worktree list --porcelain").contains("\nlocked"));
     }
 
+    fn a_branch_that_git_cannot_have_beside_another_is_refused(sandbox: &Sandbox) {
+        sandbox.git("branch deep/er");
+        for (name, other) in [("main/sub", "main"), ("main/sub/sub", "main"), ("deep", "deep/er")] {
+            let run = sandbox.session(&format!("new --branch {name} -- true"));
+            run.fails(1).says(&format!("a branch '{name}' beside '{other}'")).says("hint: ");
+        }
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+        sandbox.new_session("--id late -- true");
+        sandbox.git("branch session");
+        sandbox.session("start late").fails(1).says("'session/late' beside 'session'");
+        sandbox.session("new -- true").fails(1).says("beside 'session'");
+        sandbox.git("branch -d session");
+        sandbox.session("start late").ok();
+        sandbox.session("wait late").ok();
+    }
+
     fn an_existing_branch_is_worked_on(sandbox: &Sandbox) {
         sandbox.git("branch topic");
         let held = sandbox.hold("--id on-topic --branch topic");

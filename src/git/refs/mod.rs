@@ -93,6 +93,18 @@ impl<'r> Refs<'r> {
         }
     }
 
+    /// A reference beside which that one can't be made: it would be a directory for the new one, or the other way round.
+    pub fn in_the_way(&self, name: &str) -> Result<Option<BString>> {
+        let parents = name.match_indices('/').map(|(at, _)| &name[..at]);
+        for parent in parents.filter(|parent| parent.matches('/').count() >= 2) {
+            if self.get(parent)?.is_some() {
+                return Ok(Some(parent.into()));
+            }
+        }
+        let below = self.list(&format!("{name}/"))?;
+        Ok(below.into_iter().next().map(|reference| reference.name))
+    }
+
     /// Lists the references below each of the prefixes, and makes something of the lists, while something else is done
     /// that takes its time.
     pub fn list_during<L: Send, T>(
