@@ -265,6 +265,9 @@ fn hint(error: &Error) -> Option<String> {
                 path.display()
             )
         }
+        Error::Git(git::Error::Unusable { .. }) => {
+            "git itself can't use it either, until its configuration is mended".to_owned()
+        }
         Error::Git(git::Error::Locked { path, .. }) => {
             format!("if no git process is at work here, remove '{}'", path.display())
         }

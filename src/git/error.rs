@@ -17,6 +17,16 @@ pub enum Error {
     /// The repository belongs to another user and isn't in `safe.directory`.
     #[error("detected dubious ownership in repository at '{}'", .0.display())]
     DubiousOwnership(PathBuf),
+    /// The repository is one that git can't use either.
+    #[error("'{}': {why}", dir.display())]
+    Unusable {
+        dir: PathBuf,
+        /// In git's words.
+        why: String,
+    },
+    /// A configuration value that should be a boolean.
+    #[error("bad boolean config value '{value}' for '{key}'")]
+    BadBoolean { key: String, value: String },
     /// No git executable, or one that is too old or doesn't answer.
     #[error("git {}.{} or later is needed{}, and {found}", minimum.0, minimum.1, why(minimum))]
     NoGit { minimum: Version, found: String },

@@ -230,6 +230,22 @@ impl Repo {
         self.gix.config_snapshot().boolean(key)
     }
 
+    /// Checks a value that is to be a boolean; one that is absent is none.
+    ///
+    /// # Errors
+    /// [`Error::BadBoolean`].
+    pub fn check_bool(&self, key: &str) -> Result<()> {
+        let bad = |_| Error::BadBoolean {
+            key: key.to_owned(),
+            value: self.config(key).unwrap_or_default(),
+        };
+        self.gix
+            .config_snapshot()
+            .try_boolean(key)
+            .map(|_| ())
+            .map_err(bad)
+    }
+
     /// A configuration value that is a path, with `~` resolved.
     pub fn config_path(&self, key: &str) -> Option<PathBuf> {
         let snapshot = self.gix.config_snapshot();
@@ -339,11 +355,20 @@ pub fn parse_oid(hex: &[u8]) -> Option<ObjectId> {
 fn discovery_error(dir: &Path, source: gix::Error) -> Error {
     // gix has one error type; what git calls "dubious ownership" and "not a repository" is told by its text.
     let text = format!("{source:?} {source}");
-    if text.contains("considered unsafe") {
-        return Error::DubiousOwnership(dir.to_owned());
-    }
     if text.contains("Could not find a git repository in") {
         return Error::NotARepository(dir.to_owned());
+    }
+    // gix takes a worktree that is nowhere for somebody else's, and has its own words for a broken configuration.
+    let git = Git::find(Path::new(""), MINIMUM);
+    match git.and_then(|git| git.at(dir).args(["rev-parse", "--git-dir"]).run()) {
+        Err(Error::Command { message, .. }) if !message.contains("dubious ownership") => {
+            return Error::Unusable {
+                dir: dir.to_owned(),
+                why: message,
+            };
+        }
+        _ if text.contains("considered unsafe") => return Error::DubiousOwnership(dir.to_owned()),
+        _ => {}
     }
     Error::Gix {
         what: format!("'{}'", dir.display()),

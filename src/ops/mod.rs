@@ -39,6 +39,7 @@ pub mod remotes;
 pub mod requests;
 pub mod restore;
 pub mod select;
+pub mod settings;
 pub mod settle;
 pub mod setup;
 pub mod stop;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::clone::Clone;
 use super::error::{Error, Result};
 use super::local::RunDir;
+use super::settings;
 use crate::git::Repo;
 use crate::session::event::Stamp;
 use crate::session::{SessionId, State, Summary};
@@ -65,7 +66,16 @@ impl Workspace {
     }
 
     /// As [`Workspace::prepare`], for what may well be done without git.
+    ///
+    /// # Errors
+    /// Settings that can't be read, too.
     pub fn prepare_files(&mut self) -> Result<()> {
+        settings::check(&self.repo)?;
+        self.make_files()
+    }
+
+    /// Makes our directory and this clone's identity, whatever the settings say.
+    pub fn make_files(&mut self) -> Result<()> {
         let local = self.repo.local_dir();
         for dir in [
             local.clone(),

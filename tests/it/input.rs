@@ -7,6 +7,45 @@ use crate::on_one_format;
 use crate::sandbox::{Format, Refs, Sandbox, small_disk::SmallDisk, traces};
 
 on_one_format! {
+    fn a_repository_that_git_cannot_use_is_told_of_in_gits_words(sandbox: &Sandbox) {
+        let config = sandbox.file(".git/config");
+        let good = fs::read_to_string(&config).unwrap();
+        for (bad, what) in [
+            ("[core]\n\tworktree = ../../gone\n", "cannot chdir to '../../gone'"),
+            ("[broken\n", "bad config line"),
+        ] {
+            fs::write(&config, format!("{good}{bad}")).unwrap();
+            let git = sandbox.command("git").args(["status"]).run();
+            assert!(git.stderr.contains(what), "{git}");
+            sandbox.session("list").fails(128).says(what).says("hint: git itself");
+        }
+        fs::write(&config, good).unwrap();
+    }
+
+    fn a_setting_that_says_nothing_is_refused_before_anything_is_done(sandbox: &Sandbox) {
+        let id = sandbox.new_session("-- true");
+        let before = sandbox.tip(&id);
+        for key in ["fsync", "hooks", "autoSync", "pushState", "pushUntracked", "sign", "requireSignature"] {
+            sandbox.config(&format!("session.{key}"), "maybe");
+            let what = format!("bad boolean config value 'maybe' for 'session.{key}'");
+            sandbox.session("new -- true").fails(128).says(&what);
+            sandbox.session(&format!("start {id}")).fails(128).says(&what);
+            sandbox.session(&format!("note {id} -m x")).fails(128).says(&what);
+            sandbox.session("doctor").exits(1).prints(&what);
+            sandbox.session("doctor --repair").exits(1).prints(&what);
+            sandbox.session(&format!("show {id}")).ok();
+            for good in ["off", "0", "", "yes"] {
+                sandbox.config(&format!("session.{key}"), good);
+                assert!(!sandbox.session("doctor").stdout().contains("bad boolean"));
+            }
+            sandbox.git(&format!("config --global --unset session.{key}"));
+        }
+        sandbox.config("session.syncInterval", "often");
+        sandbox.session(&format!("start {id}")).fails(129).says("session.syncInterval");
+        assert_eq!(sandbox.tip(&id), before);
+        assert_eq!(sandbox.git("for-each-ref refs/sessions --format=%(refname)").lines().count(), 1);
+    }
+
     fn outside_a_repository_there_is_nothing_to_do(sandbox: &Sandbox) {
         let elsewhere = sandbox.root().join("home");
         for line in ["list", "new -- true", "show x", "", "recover --all", "prune"] {

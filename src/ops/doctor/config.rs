@@ -5,26 +5,9 @@ use gix::bstr::ByteSlice;
 use super::Report;
 use crate::ops::error::Result;
 use crate::ops::interrupt::Interrupt;
+use crate::ops::settings::{self, KEYS};
 use crate::ops::workers;
 use crate::ops::workspace::Workspace;
-use crate::session::duration;
-
-/// Every setting of ours.
-pub const KEYS: [&str; 13] = [
-    "session.autoSync",
-    "session.fsync",
-    "session.home",
-    "session.hooks",
-    "session.interrupt",
-    "session.pushState",
-    "session.pushUntracked",
-    "session.remote",
-    "session.remoteTimeout",
-    "session.requireSignature",
-    "session.sign",
-    "session.syncInterval",
-    "session.worktreeRoot",
-];
 
 pub fn look(ws: &Workspace, report: &mut Report) -> Result<()> {
     let before = report.lines.len();
@@ -47,10 +30,8 @@ pub fn look(ws: &Workspace, report: &mut Report) -> Result<()> {
         }
         seen.push(key);
     }
-    for key in ["session.remoteTimeout", "session.syncInterval"] {
-        if let Some(error) = ws.repo.config(key).and_then(|text| duration::parse(&text).err()) {
-            report.problem("setting", format!("{key}: {error}"));
-        }
+    for error in settings::wrong(&ws.repo) {
+        report.problem("setting", error.to_string());
     }
     for key in ["session.remote", "session.home"] {
         if let Some(name) = ws.repo.config(key)

@@ -119,7 +119,7 @@ impl Line {
 pub fn doctor(ws: &mut Workspace, what: &Doctor<'_>) -> Result<Report> {
     let mut report = Report::default();
     if what.repair == Repair::Safe {
-        ws.prepare()?;
+        ws.make_files()?;
         remotes::move_renamed(ws, &mut report.repaired)?;
         git::unlock(ws, &mut report.repaired);
     }
