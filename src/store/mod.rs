@@ -227,6 +227,9 @@ impl<'r> Store<'r> {
     }
 
     /// Writes a new session's first event, by author and committer; `Moved` when the id is taken.
+    ///
+    /// # Errors
+    /// A reference of that name which is none of a session's.
     pub fn create(&self, event: &Event, spec: &Spec, by: [&Signature; 2]) -> Result<Append> {
         let blob = Object::blob(spec.to_json());
         let blob_id = objects::id_of(self.repo, &blob)?;
@@ -242,7 +245,12 @@ impl<'r> Store<'r> {
             )?;
         }
         let (session, commit) = self.event_on(tree_id, &[], event, by)?;
-        self.publish(session, vec![blob, tree, commit], Expected::Absent)
+        let name = names::log(session.id());
+        match self.publish(session, vec![blob, tree, commit], Expected::Absent)? {
+            // What stands there, and points to nothing, is somebody else's.
+            Append::Moved(None) => Err(not_ours(&name, Foreign::Kind)),
+            done => Ok(done),
+        }
     }
 
     /// Writes the next event, by author and committer; `Moved` when somebody else did first.

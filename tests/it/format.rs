@@ -207,6 +207,12 @@ on_every_format! {
             }
         }
         sandbox.session("new --id plain -- true").fails(1);
+        // It is there, though git lists none that points nowhere.
+        sandbox.git("symbolic-ref refs/sessions/dangling refs/heads/gone");
+        let run = sandbox.session("new --id dangling -- true");
+        run.fails(1).says("'refs/sessions/dangling' is not a session of ours");
+        assert_eq!(sandbox.git("symbolic-ref refs/sessions/dangling"), "refs/heads/gone");
+        sandbox.git("symbolic-ref --delete refs/sessions/dangling");
         assert_eq!(sandbox.git("for-each-ref"), before);
     }
 

@@ -24,6 +24,13 @@ pub fn get(repo: &Repo, name: &str) -> Result<Option<Target>> {
         .map(|found| found.target))
 }
 
+/// Whether a reference is a symbolic one, also to one that doesn't exist: git neither lists such a one nor minds
+/// replacing it.
+fn is_symbolic(repo: &Repo, name: &str) -> Result<bool> {
+    let output = repo.git()?.args(["symbolic-ref", "--quiet", name]).output()?;
+    Ok(output.status.success())
+}
+
 pub fn list(repo: &Repo, prefix: &str) -> Result<Vec<Reference>> {
     for_each(repo, prefix)
 }
@@ -70,6 +77,9 @@ pub fn update(
     expected: Expected,
     durability: Durability,
 ) -> Result<Outcome> {
+    if expected == Expected::Absent && is_symbolic(repo, name)? {
+        return Ok(Outcome::Moved(None));
+    }
     let command = command(repo, name, new, expected);
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
