@@ -297,6 +297,16 @@ pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
     Ok(worktree::made_for(&ws.repo, &reason(&id))?.filter(is_there))
 }
 
+/// Where somebody has moved the worktree of an ended session, which is theirs since.
+pub fn moved_since(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
+    let place = place(ws, run_dir)?.filter(|place| place.parked && is_missing(place));
+    let (Some(_), Some(id)) = (place, run_dir.id()) else {
+        return Ok(None);
+    };
+    let found = worktree::made_for(&ws.repo, &reason(&id))?;
+    Ok(found.filter(|worktree| worktree.exists))
+}
+
 /// Whether nothing at all is where the worktree was; else it may be one that git can't read.
 pub fn is_missing(place: &Place) -> bool {
     Path::new(place.path.as_os_str()).symlink_metadata().is_err()

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::aside::ignored;
 use super::branch;
-use super::checkout::{is_locked_for, standing};
+use super::checkout::{is_locked_for, moved_since, standing};
 use super::error::Result;
 use super::local::Place;
 use super::record::load;
@@ -132,6 +132,14 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
                 id: id.clone(),
                 what: What::Worktree(gone.path),
                 kept: None,
+                ignored: None,
+            });
+        }
+        if let Some(moved) = moved_since(ws, &run_dir)? {
+            findings.push(Finding {
+                id: id.clone(),
+                what: What::Worktree(moved.path),
+                kept: Some("it was moved there since; 'git worktree remove' removes it".to_owned()),
                 ignored: None,
             });
         }

@@ -117,6 +117,18 @@ on_one_format! {
         sandbox.session("prune").ok().says("nothing to prune");
     }
 
+    fn a_worktree_that_was_moved_after_the_end_is_mentioned_and_kept(sandbox: &Sandbox) {
+        sandbox.session("run --id over -- true").ok();
+        let to = sandbox.root().join("mine now");
+        sandbox.git(&format!("worktree move {} {}", quoted(&sandbox.worktree("over")), quoted(&to)));
+        for _ in 0..2 {
+            let told = format!("over: keeps worktree '{}': it was moved there", to.display());
+            sandbox.session("prune").ok().says(&told);
+        }
+        sandbox.git(&format!("worktree remove {}", quoted(&to)));
+        sandbox.session("prune").ok().says("nothing to prune");
+    }
+
     fn a_branch_that_was_made_for_a_session_stays_so_when_its_worktree_is_put_back(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id first");
         sandbox.session("suspend first").ok();
