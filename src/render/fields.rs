@@ -116,19 +116,37 @@ pub fn event(commit: ObjectId, event: &Event) -> Fields {
     fields
 }
 
-/// A value as one piece of text: lists are joined by commas, pairs by `=`.
-pub fn text(value: &Value) -> String {
+/// A value as one piece: lists are joined by commas, pairs by `=`.
+pub fn bytes(value: &Value) -> Vec<u8> {
     match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
-        Value::Object(pairs) => pairs
-            .iter()
-            .map(|(key, value)| format!("{key}={}", text(value)))
-            .collect::<Vec<_>>()
-            .join(","),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Null => Vec::new(),
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Array(items) => {
+            raw(items).unwrap_or_else(|| items.iter().map(bytes).collect::<Vec<_>>().join(&b','))
+        }
+        Value::Object(pairs) => pairs.iter().map(pair).collect::<Vec<_>>().join(&b','),
+        Value::Bool(_) | Value::Number(_) => value.to_string().into_bytes(),
     }
+}
+
+/// A value as its items, if it is a list or a map; else it is its only one.
+pub fn items(value: &Value) -> Vec<Vec<u8>> {
+    match value {
+        Value::Array(items) if raw(items).is_none() => items.iter().map(bytes).collect(),
+        Value::Object(pairs) => pairs.iter().map(pair).collect(),
+        value => vec![bytes(value)],
+    }
+}
+
+fn pair((key, value): (&String, &Value)) -> Vec<u8> {
+    [key.as_bytes(), b"=", &bytes(value)].concat()
+}
+
+/// The bytes of a path or argument that is not UTF-8.
+fn raw(items: &[Value]) -> Option<Vec<u8>> {
+    let byte = |item: &Value| u8::try_from(item.as_u64()?).ok();
+    let bytes: Option<Vec<u8>> = items.iter().map(byte).collect();
+    bytes.filter(|bytes| !bytes.is_empty())
 }
 
 /// A path or argument: a string where it is UTF-8, else an array of its bytes.

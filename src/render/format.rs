@@ -1,8 +1,8 @@
 //! `--format`: `%(atom)` is a field, `%%` a percent sign, `%xx` the byte of that hexadecimal number, as in
 //! `git for-each-ref`.
 
-use super::fields::{Fields, text};
-use crate::session::text::escape;
+use super::fields::{Fields, bytes};
+use crate::session::text::escape_bytes;
 
 /// A format that was read.
 #[derive(Debug, Clone)]
@@ -67,8 +67,8 @@ impl Format {
             match part {
                 Part::Text(text) => line.extend_from_slice(text),
                 Part::Atom(name) => {
-                    let value = fields.get(name).map(text).unwrap_or_default();
-                    line.extend_from_slice(escape(&value).as_bytes());
+                    let value = fields.get(name).map(bytes).unwrap_or_default();
+                    line.extend_from_slice(escape_bytes(&value).as_bytes());
                 }
             }
         }

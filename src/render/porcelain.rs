@@ -1,7 +1,7 @@
 //! `--porcelain`: a line a field, an empty line after each record, as in `git worktree list --porcelain`.
 
-use super::fields::{Fields, text};
-use crate::session::text::escape;
+use super::fields::{Fields, items};
+use crate::session::text::escape_bytes;
 
 /// How a line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +20,12 @@ pub fn record(fields: &Fields, ending: Ending) -> Vec<u8> {
         Ending::Nul => 0,
     };
     for (name, value) in fields {
-        let values = match value {
-            serde_json::Value::Array(items) if name != "command" => items.iter().map(text).collect(),
-            value => vec![text(value)],
-        };
-        for value in values {
+        for value in items(value) {
             out.extend_from_slice(name.as_bytes());
             out.push(b' ');
             match ending {
-                Ending::Newline => out.extend_from_slice(escape(&value).as_bytes()),
-                Ending::Nul => out.extend(value.bytes().filter(|byte| *byte != 0)),
+                Ending::Newline => out.extend_from_slice(escape_bytes(&value).as_bytes()),
+                Ending::Nul => out.extend(value.into_iter().filter(|byte| *byte != 0)),
             }
             out.push(end);
         }

@@ -8,6 +8,19 @@ pub fn escape(text: &str) -> String {
     escaped(text).into_owned()
 }
 
+/// As [`escape`], for what may not be UTF-8: bytes that aren't are escaped as `\xff`.
+pub fn escape_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&escaped(chunk.valid()));
+        for byte in chunk.invalid() {
+            // Writing to a String can't fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
 /// As [`escape`], without a copy of what is plain.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     // Nearly all text is plain, and is seen to be so in one look at its bytes.

@@ -1,13 +1,15 @@
 //! What is shown, in every form, and that looking changes nothing.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 use git_session::git::Repo;
 use git_session::session::Kind;
 use serde_json::json;
 
-use crate::sandbox::traces;
+use crate::sandbox::{Run, traces};
 use crate::{logs, on_every_format, on_one_format};
 
 /// A session with one commit, one change and one new file, still running.
@@ -327,6 +329,31 @@ on_one_format! {
                 .stdout()
                 .contains('\0')
         );
+    }
+
+    fn scripts_get_every_argument_by_itself_and_every_byte(sandbox: &Sandbox) {
+        let root = OsStr::from_bytes(b"odd \xffroot");
+        let place = sandbox.root().join(root).join("odd");
+        sandbox
+            .session_command("run --id odd --label a=1,2 --label b=3 --worktree")
+            .args([place.as_os_str(), "--".as_ref(), "true".as_ref(), "a,b".as_ref(), "".as_ref()])
+            .args([OsStr::from_bytes(b"\xffc\n")])
+            .run()
+            .ok();
+        let fields = |name: &str, end: u8, run: &Run| -> Vec<Vec<u8>> {
+            let lines = run.bytes.split(move |byte| *byte == end);
+            let name = format!("{name} ");
+            lines.filter_map(|line| line.strip_prefix(name.as_bytes()).map(<[u8]>::to_vec)).collect()
+        };
+        let run = sandbox.session("list --all --porcelain -z");
+        assert_eq!(fields("command", 0, &run), [&b"true"[..], b"a,b", b"", b"\xffc\n"]);
+        assert_eq!(fields("worktree", 0, &run), [place.as_os_str().as_bytes()]);
+        assert_eq!(fields("labels", 0, &run), [&b"a=1,2"[..], b"b=3"]);
+        let run = sandbox.session("list --all --porcelain");
+        assert_eq!(fields("command", b'\n', &run), [&b"true"[..], b"a,b", b"", b"\\xffc\\n"]);
+        let escaped = format!("{}/odd \\xffroot/odd", sandbox.root().display());
+        assert_eq!(fields("worktree", b'\n', &run), [escaped.as_bytes()]);
+        assert_eq!(sandbox.session("list --all --format='%(worktree)'").ok().text(), escaped);
     }
 
     fn a_path_can_be_changed_to_and_a_command_run_there(sandbox: &Sandbox) {
