@@ -2,14 +2,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::common::{number, open};
+use super::common::{Telling, number, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::create::{Branch, New, create};
-use crate::ops::view::{Depth, view};
-use crate::render::fields;
 use crate::session::{RecordOutput, SessionId, duration};
 
 /// Create a session without starting it
@@ -23,9 +19,8 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     pub what: What,
-    /// Print the session as JSON instead of its id
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 /// What a session is to be; shared by `new` and `run`.
@@ -157,12 +152,10 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
         let session = create(&mut ws, self.what.into_new()?)?;
-        if self.json {
-            let view = view(&ws, session, Depth::Full)?;
-            out::json(&json!({ "schema": 1, "session": fields::session(&view) }));
-        } else {
+        if !self.telling.json {
             out::data(format!("{}\n", session.id()).as_bytes());
         }
+        self.telling.show(&ws, session)?;
         Ok(0)
     }
 }

@@ -307,7 +307,7 @@ on_one_format! {
 
     fn scripts_get_what_they_ask_for(sandbox: &Sandbox) {
         sandbox
-            .session("new --id one --title 'a b' --issue 3 -- true")
+            .session("new -q --id one --title 'a b' --issue 3 -- true")
             .ok();
         let line = "list --format='%(id) %(state) %(title)|%(issue)'";
         assert_eq!(sandbox.session(line).ok().text(), "one pending a b|3");
