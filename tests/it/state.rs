@@ -513,6 +513,41 @@ on_every_format! {
         sandbox.end("unfiltered");
     }
 
+    fn what_is_stored_raw_comes_back_without_the_filter(sandbox: &Sandbox) {
+        sandbox.config("filter.rot.clean", "tr a-z b-za");
+        sandbox.config("filter.rot.smudge", "tr b-za a-z");
+        sandbox.config("filter.rot.required", "true");
+        fs::write(sandbox.file(".gitattributes"), "*.rot filter=rot\n").unwrap();
+        sandbox.commit_file(&sandbox.repo(), "gone.rot", "gone\n");
+        sandbox.git("add .gitattributes");
+        sandbox.commit_file(&sandbox.repo(), "b.rot", "kept\n");
+        sandbox.commit_file(&sandbox.repo(), "plain.txt", "plain\n");
+        let mut held = sandbox.hold("--id raw");
+        let tree = sandbox.worktree("raw");
+        fs::write(tree.join("b.rot"), "changed\n").unwrap();
+        fs::write(tree.join("new.rot"), "new\n").unwrap();
+        fs::remove_file(tree.join("gone.rot")).unwrap();
+        sandbox.git_in(&tree, "update-index --skip-worktree README");
+        fs::remove_file(tree.join("README")).unwrap();
+        let before = picture(sandbox, &tree);
+        sandbox.session("suspend raw").ok();
+        sandbox.config("filter.rot.smudge", "false");
+        fs::remove_dir_all(&tree).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(picture(sandbox, &tree), before);
+        // What is not, can't be put back: nothing runs without it.
+        sandbox.session("suspend raw").ok();
+        fs::write(tree.join("b.rot"), "kept\n").unwrap();
+        sandbox.session("checkpoint raw").ok();
+        fs::remove_dir_all(&tree).unwrap();
+        sandbox.session("resume raw").fails(128).says("b.rot: smudge filter rot failed");
+        assert_eq!(sandbox.state("raw"), "suspended");
+        sandbox.config("filter.rot.smudge", "tr b-za a-z");
+        sandbox.resume(&mut held);
+        assert_eq!(fs::read_to_string(tree.join("b.rot")).unwrap(), "kept\n");
+        sandbox.end("raw");
+    }
+
     fn a_sparse_worktree_stays_sparse(sandbox: &Sandbox) {
         fs::create_dir(sandbox.file("far")).unwrap();
         sandbox.commit_file(&sandbox.repo(), "far/away.txt", "far\n");

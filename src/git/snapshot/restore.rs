@@ -1,5 +1,6 @@
 //! Puts a snapshot back into a worktree that was made for it.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -299,10 +300,33 @@ fn checkout(repo: &Repo, work: &Work, path: &Path) -> Result<Vec<Unsaved>> {
             .input(names)
             .run()?;
     }
-    repo.git_in(path)?
+    let all = repo
+        .git_in(path)?
         .args(["checkout-index", "--all", "--force", "--quiet"])
-        .run()?;
+        .run();
+    if let Err(refused) = all {
+        filtered(repo, work, path).map_err(|_| refused)?;
+    }
     intents(repo, work, path)
+}
+
+/// Checks out only what is not written raw after that, which needs no filter that may fail.
+fn filtered(repo: &Repo, work: &Work, path: &Path) -> Result<()> {
+    let manifest = &work.manifest;
+    let later = [&manifest.raw, &manifest.deleted, &manifest.skip_worktree];
+    let later: HashSet<&[u8]> = later
+        .into_iter()
+        .flatten()
+        .map(|Name(name)| name.as_slice())
+        .collect();
+    let listed = repo.git_in(path)?.args(["ls-files", "-z"]).run()?;
+    let names = listed.split_inclusive(|byte| *byte == 0);
+    let now = names.filter(|name| !later.contains(name.trim_end_with(|c| c == '\0')));
+    repo.git_in(path)?
+        .args(["checkout-index", "--force", "--quiet", "-z", "--stdin"])
+        .input(now.collect::<Vec<_>>().concat())
+        .run()
+        .map(|_| ())
 }
 
 /// Adds what was only intended to be added, by files that stand in for the real ones: these may be gone, or be of
