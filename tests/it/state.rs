@@ -138,6 +138,59 @@ on_every_format! {
         sandbox.end("instead");
     }
 
+    fn what_is_in_a_submodule_that_git_does_not_look_into_comes_back(sandbox: &Sandbox) {
+        let library = Sandbox::new(sandbox.format);
+        sandbox.config("protocol.file.allow", "always");
+        let url = shell_words::quote(library.repo().to_str().unwrap()).into_owned();
+        let is_root = rustix::process::geteuid().is_root();
+        // Each with what becomes of it, where "$M" is its repository.
+        let modules = [
+            ("bare", "rm .git"),
+            // Nobody else can look into it.
+            ("closed", if is_root { "chmod 000 ." } else { "true" }),
+            ("config", "echo '[broken' >> \"$M/config\""),
+            ("empty", ": > .git"),
+            ("fine", "true"),
+            ("gone", "rm -rf \"$M\""),
+            ("headless", ": > \"$M/HEAD\""),
+            ("index", "echo junk > \"$M/index\""),
+            ("misled", "git config --file \"$M/config\" core.worktree ../../nowhere"),
+            ("no-repository", "rm .git; mkdir .git"),
+            ("nowhere", "echo 'gitdir: /nowhere' > .git"),
+        ];
+        for (name, _) in &modules[1..] {
+            sandbox.git(&format!("submodule add -q {url} {name}"));
+        }
+        sandbox.git("commit -q -m modules");
+        let mut held = sandbox.hold("--id broken");
+        let tree = sandbox.worktree("broken");
+        sandbox.git_in(&tree, "submodule update -q --init");
+        // One that is staged only.
+        sandbox.git_in(&tree, &format!("submodule add -q {url} bare"));
+        for (name, script) in modules {
+            let at = tree.join(name);
+            fs::write(at.join("code.txt"), "changed\n").unwrap();
+            fs::write(at.join("draft"), name).unwrap();
+            let script = format!("M=$(git rev-parse --absolute-git-dir); {script}");
+            sandbox.command("sh").args(["-c", &script]).within(&at).run().ok();
+        }
+        let index = sandbox.git_in(&tree, "ls-files --stage");
+        sandbox.session("suspend broken").ok();
+        let unsaved = sandbox.trailer("broken", "Unsaved");
+        assert!(!unsaved.contains("everything"), "{unsaved}");
+        traces::make_writable(&tree);
+        fs::remove_dir_all(&tree).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&tree, "ls-files --stage"), index);
+        for (name, _) in modules {
+            traces::make_writable(&tree.join(name));
+            let read = |file: &str| fs::read_to_string(tree.join(name).join(file)).unwrap();
+            assert_eq!((read("code.txt").as_str(), read("draft").as_str()), ("changed\n", name));
+        }
+        assert_eq!(sandbox.git_in(&tree.join("fine"), "status --porcelain"), " M code.txt\n?? draft");
+        sandbox.end("broken");
+    }
+
     fn a_repository_that_was_added_as_it_is_is_stored_whole(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id embedded");
         let tree = sandbox.worktree("embedded");

@@ -211,7 +211,10 @@ fn gather(
         Ok(index) => (index, None),
         Err(error) => (Index::default(), Some(Unsaved::new("index", error))),
     };
-    let modules = modules::look(what.worktree, what.git_dir, &index.modules);
+    let mut modules = modules::look(what.worktree, what.git_dir, &index.modules);
+    modules
+        .linked
+        .retain(|module| !status.nested.contains(&module.path.0));
     let inner = Skip::default();
     inner.set(index.modules.into_iter().map(|Name(path)| path).collect());
     walked = walked.without(&skip).without(&inner);

@@ -18,7 +18,7 @@ use crate::git::{Error, Repo, Result};
 /// What the entries of an index for other repositories stand for, as far as something is there.
 #[derive(Debug, Default)]
 pub struct Modules {
-    /// Those that hold their repository themselves: it is nowhere else.
+    /// Those that hold their repository themselves, or have none: what is in them is nowhere else.
     pub whole: Vec<BString>,
     /// Those whose repository is in the worktree's own git directory.
     pub linked: Vec<Module>,
@@ -33,24 +33,25 @@ pub fn look(worktree: &Path, git_dir: &Path, paths: &[Name]) -> Modules {
         let Ok(root) = contained(worktree, path.as_ref(), Within::Worktree) else {
             continue;
         };
-        let dot_git = root.join(".git");
-        let (Ok(dir), Ok(meta)) = (root.symlink_metadata(), dot_git.symlink_metadata()) else {
-            continue;
-        };
-        if !dir.is_dir() {
+        if !root.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
-        if meta.is_dir() {
-            found.whole.push(path.clone());
-        } else if meta.is_file()
-            && let Some(repository) = linked(&root, &dot_git)
-            && let Ok(name) = repository.strip_prefix(kept.as_deref().unwrap_or(git_dir))
-        {
-            found.linked.push(Module {
-                path: Name(path.clone()),
-                repository: Name(name.as_os_str().as_bytes().into()),
-                stored: false,
-            });
+        let dot_git = root.join(".git");
+        let is_file = dot_git.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        match is_file.then(|| linked(&root, &dot_git)).flatten() {
+            Some(repository) => {
+                let Ok(name) = repository.strip_prefix(kept.as_deref().unwrap_or(git_dir)) else {
+                    continue;
+                };
+                found.linked.push(Module {
+                    path: Name(path.clone()),
+                    repository: Name(name.as_os_str().as_bytes().into()),
+                    stored: false,
+                });
+            }
+            // git doesn't look at what is in a submodule that isn't set up.
+            None if fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_none()) => {}
+            None => found.whole.push(path.clone()),
         }
     }
     found
@@ -232,7 +233,7 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, fifo, rustix::fs::Mode::RWXU).unwrap();
         let paths = ["plain", "near", "deep/er", "waits", "gone"].map(|path| Name(path.into()));
         let found = look(worktree.path(), outside.path(), &paths);
-        assert_eq!(found.whole, ["plain"]);
+        assert_eq!(found.whole, ["plain", "waits"]);
         assert!(found.linked.is_empty());
     }
 }

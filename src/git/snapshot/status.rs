@@ -8,6 +8,7 @@ use std::path::Path;
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
+use super::store::{Within, contained};
 use crate::git::repo::parse_oid;
 use crate::git::{Error, Repo, Result};
 
@@ -64,6 +65,9 @@ pub struct Submodule {
 /// The mode of a submodule in an index.
 const GITLINK: u32 = 0o160000;
 
+/// What git takes a submodule's directory for that nobody may enter, and of which it tells nothing more.
+const CLOSED: u32 = 0o040000;
+
 /// Asks git, which runs no file system monitor.
 ///
 /// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
@@ -71,7 +75,7 @@ const GITLINK: u32 = 0o160000;
 ///
 /// Where git refuses, it is asked again in ways that it doesn't refuse: what these don't tell is found out otherwise.
 pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
-    let refused = match beside_links(repo, worktree, &[]) {
+    let refused = match beside_modules(repo, worktree, &[]) {
         Ok(status) => return Ok(status),
         Err(refused) => refused,
     };
@@ -80,32 +84,70 @@ pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
     if without.is_empty() {
         return Err(refused);
     }
-    beside_links(repo, worktree, &without).map_err(|_| refused)
+    beside_modules(repo, worktree, &without).map_err(|_| refused)
 }
 
-/// Asks about all but the links in the places of submodules, which git refuses to look into, and about these by
-/// themselves.
-fn beside_links(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Status> {
+/// Asks about all but the submodules that git refuses to look into: links in their places, about which it is asked by
+/// themselves, and broken ones, which are repositories like any other.
+fn beside_modules(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Status> {
     let refused = match ask(repo, worktree, options, "none", &[]) {
         Ok(output) => return parse(&output),
         Err(refused) => refused,
     };
-    let Ok(shallow) = ask(repo, worktree, options, "dirty", &[]) else {
+    let broken = broken_modules(repo, worktree, options)?;
+    let without = |file: &Tracked| [b":(top,exclude,literal)", file.path.as_slice()].concat();
+    let mut left_out: Vec<OsString> = broken.iter().map(without).map(OsString::from_vec).collect();
+    let Ok(shallow) = ask(repo, worktree, options, "dirty", &left_out) else {
         return Err(refused);
     };
     let mut links = parse(&shallow)?.tracked;
     links.retain(|file| file.instead_of_module);
-    let left_out = links.iter().map(|file| &file.path);
-    let left_out: Vec<OsString> = left_out
-        .map(|path| OsString::from_vec([b":(top,exclude,literal)", path.as_slice()].concat()))
-        .collect();
+    left_out.extend(links.iter().map(without).map(OsString::from_vec));
     if left_out.is_empty() {
         return Err(refused);
     }
     let mut status = parse(&ask(repo, worktree, options, "none", &left_out)?)?;
-    status.tracked.extend(links);
+    status.nested.extend(broken.iter().map(|file| file.path.clone()));
+    status.tracked.extend(broken.into_iter().chain(links));
     status.tracked.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(status)
+}
+
+/// The submodules in which `git status` fails, as git runs it there.
+fn broken_modules(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Vec<Tracked>> {
+    let listed = repo.git_in(worktree)?.args(["ls-files", "-z", "--stage"]).run()?;
+    let modules = listed.split(|byte| *byte == 0).filter_map(|entry| {
+        let (oid, path) = entry.strip_prefix(b"160000 ")?.split_once_str(" 0\t")?;
+        Some((parse_oid(oid)?, path.as_bstr()))
+    });
+    let mut broken = Vec::new();
+    for (oid, path) in modules {
+        let Ok(root) = contained(worktree, path, Within::Worktree) else {
+            continue;
+        };
+        let is_dir = root.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        if !is_dir || root.join(".git").symlink_metadata().is_err() {
+            continue;
+        }
+        let status = repo
+            .git_in(&root)?
+            .args(options)
+            .args(["--git-dir", ".git", "status", "--porcelain=v2"])
+            .output()?;
+        if !status.status.success() {
+            broken.push(Tracked {
+                path: path.into(),
+                // Whether it is so is not known, and makes no difference.
+                staged: true,
+                unstaged: false,
+                index: Some((GITLINK, oid)),
+                exists: true,
+                submodule: None,
+                instead_of_module: false,
+            });
+        }
+    }
+    Ok(broken)
 }
 
 /// Options by which git uses none of the filters that are configured.
@@ -203,10 +245,10 @@ fn tracked(line: &[u8]) -> Option<Tracked> {
     let index = parse_oid(fields.next()?)?;
     let path = fields.next()?.into();
     let is_module = sub.first() == Some(&b'S');
-    let instead_of_module = is_module && ![0, GITLINK].contains(&worktree_mode);
+    let instead_of_module = is_module && ![0, GITLINK, CLOSED].contains(&worktree_mode);
     let submodule = (is_module && !instead_of_module).then(|| Submodule {
         commit: sub.get(1) == Some(&b'C'),
-        content: sub.get(2) == Some(&b'M') || sub.get(3) == Some(&b'U'),
+        content: sub.get(2) == Some(&b'M') || sub.get(3) == Some(&b'U') || worktree_mode == CLOSED,
     });
     // What is only intended to be added, and is gone, has a mode all the same.
     let is_there = index_mode != 0 && xy.first() != Some(&b'D');
