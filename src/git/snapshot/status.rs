@@ -94,7 +94,9 @@ fn beside_modules(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<
         Ok(output) => return parse(&output),
         Err(refused) => refused,
     };
-    let broken = broken_modules(repo, worktree, options)?;
+    let Ok(broken) = broken_modules(repo, worktree, options) else {
+        return Err(refused);
+    };
     let without = |file: &Tracked| [b":(top,exclude,literal)", file.path.as_slice()].concat();
     let mut left_out: Vec<OsString> = broken.iter().map(without).map(OsString::from_vec).collect();
     let Ok(shallow) = ask(repo, worktree, options, "dirty", &left_out) else {
