@@ -253,6 +253,25 @@ on_every_format! {
         fs::write(&head, &whole).unwrap();
     }
 
+    fn an_index_that_git_cannot_read_is_named_and_all_else_is_saved(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id torn");
+        let tree = sandbox.worktree("torn");
+        let commit = sandbox.commit_file(&tree, "committed.txt", "committed\n");
+        fs::write(tree.join("code.txt"), "changed\n").unwrap();
+        fs::write(tree.join("draft"), "nowhere else\n").unwrap();
+        fs::remove_file(tree.join("README")).unwrap();
+        // As a power failure leaves it.
+        fs::write(sandbox.repo().join(".git/worktrees/torn/index"), "").unwrap();
+        sandbox.session("suspend torn").ok();
+        let unsaved = sandbox.trailer("torn", "Unsaved");
+        assert!(unsaved.starts_with("index: git status: ") && unsaved.lines().count() == 1, "{unsaved}");
+        fs::remove_dir_all(&tree).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&tree, "rev-parse session/torn"), commit);
+        assert_eq!(sandbox.git_in(&tree, "status --porcelain"), " D README\n M code.txt\n?? draft");
+        sandbox.end("torn");
+    }
+
     fn a_head_that_names_no_branch_makes_none(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id tagged");
         let tree = sandbox.worktree("tagged");

@@ -10,10 +10,11 @@ use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
 use gix::index::entry::Mode;
 
+use super::asking::status;
 use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
 use super::index::Index;
 use super::manifest::{Manifest, Name};
-use super::status::{Status, status};
+use super::status::Status;
 use super::trees::{index_tree, tree};
 use super::walk::{Skip, Walk, place, walk};
 use super::{Unsaved, Work, index, midst, modules, read};
@@ -219,7 +220,9 @@ fn gather(
     inner.set(index.modules.into_iter().map(|Name(path)| path).collect());
     walked = walked.without(&skip).without(&inner);
     let mut unsaved = walked.unsaved;
-    unsaved.extend(error);
+    // What git says of an index that it can't read is all that there is to be said.
+    unsaved.extend(error.filter(|_| status.unsaved.is_empty()));
+    unsaved.append(&mut status.unsaved);
     status.nested.extend(unlisted(modules.whole, walked.repositories));
     if let Some(previous) = previous {
         know(repo, batch, previous, &status);

@@ -6,6 +6,7 @@
 //! the snapshot first and the base second) and holds in its own tree what no plain tree can say: [`Manifest`], the
 //! directories that are stored whole, and git's own files of what is half done.
 
+mod asking;
 mod beside;
 mod capture;
 mod elsewhere;

@@ -9,8 +9,8 @@ use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::Unsaved;
+use super::asking::status;
 use super::manifest::{Module, Name};
-use super::status::status;
 use super::store::{Within, contained};
 use super::walk::{join, place};
 use crate::git::{Error, Repo, Result};

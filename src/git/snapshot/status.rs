@@ -1,16 +1,11 @@
 //! What git says of a worktree: `git status --porcelain=v2`, read.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
-
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
-use super::store::{Within, contained};
+use super::Unsaved;
 use crate::git::repo::parse_oid;
-use crate::git::{Error, Repo, Result};
+use crate::git::{Error, Result};
 
 /// The status of a worktree.
 #[derive(Debug, Default)]
@@ -25,6 +20,8 @@ pub struct Status {
     pub nested: Vec<BString>,
     /// Files, and directories with a `/` at their end.
     pub ignored: Vec<BString>,
+    /// What git could not be asked about.
+    pub unsaved: Vec<Unsaved>,
 }
 
 impl Status {
@@ -63,138 +60,13 @@ pub struct Submodule {
 }
 
 /// The mode of a submodule in an index.
-const GITLINK: u32 = 0o160000;
+pub const GITLINK: u32 = 0o160000;
 
 /// What git takes a submodule's directory for that nobody may enter, and of which it tells nothing more.
 const CLOSED: u32 = 0o040000;
 
-/// Asks git, which runs no file system monitor.
-///
-/// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
-/// its files, as after a checkout, would make each later look read them all.
-///
-/// Where git refuses, it is asked again in ways that it doesn't refuse: what these don't tell is found out otherwise.
-pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
-    let refused = match beside_modules(repo, worktree, &[]) {
-        Ok(status) => return Ok(status),
-        Err(refused) => refused,
-    };
-    // Where a filter fails that git can't do without, what went through one is called modified, and so saved as it is.
-    let without = without_filters(repo, worktree)?;
-    if without.is_empty() {
-        return Err(refused);
-    }
-    beside_modules(repo, worktree, &without).map_err(|_| refused)
-}
-
-/// Asks about all but the submodules that git refuses to look into: links in their places, about which it is asked by
-/// themselves, and broken ones, which are repositories like any other.
-fn beside_modules(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Status> {
-    let refused = match ask(repo, worktree, options, "none", &[]) {
-        Ok(output) => return parse(&output),
-        Err(refused) => refused,
-    };
-    let Ok(broken) = broken_modules(repo, worktree, options) else {
-        return Err(refused);
-    };
-    let without = |file: &Tracked| [b":(top,exclude,literal)", file.path.as_slice()].concat();
-    let mut left_out: Vec<OsString> = broken.iter().map(without).map(OsString::from_vec).collect();
-    let Ok(shallow) = ask(repo, worktree, options, "dirty", &left_out) else {
-        return Err(refused);
-    };
-    let mut links = parse(&shallow)?.tracked;
-    links.retain(|file| file.instead_of_module);
-    left_out.extend(links.iter().map(without).map(OsString::from_vec));
-    if left_out.is_empty() {
-        return Err(refused);
-    }
-    let mut status = parse(&ask(repo, worktree, options, "none", &left_out)?)?;
-    status.nested.extend(broken.iter().map(|file| file.path.clone()));
-    status.tracked.extend(broken.into_iter().chain(links));
-    status.tracked.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(status)
-}
-
-/// The submodules in which `git status` fails, as git runs it there.
-fn broken_modules(repo: &Repo, worktree: &Path, options: &[OsString]) -> Result<Vec<Tracked>> {
-    let listed = repo.git_in(worktree)?.args(["ls-files", "-z", "--stage"]).run()?;
-    let modules = listed.split(|byte| *byte == 0).filter_map(|entry| {
-        let (oid, path) = entry.strip_prefix(b"160000 ")?.split_once_str(" 0\t")?;
-        Some((parse_oid(oid)?, path.as_bstr()))
-    });
-    let mut broken = Vec::new();
-    for (oid, path) in modules {
-        let Ok(root) = contained(worktree, path, Within::Worktree) else {
-            continue;
-        };
-        let is_dir = root.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if !is_dir || root.join(".git").symlink_metadata().is_err() {
-            continue;
-        }
-        let status = repo
-            .git_in(&root)?
-            .args(options)
-            .args(["--git-dir", ".git", "status", "--porcelain=v2"])
-            .output()?;
-        if !status.status.success() {
-            broken.push(Tracked {
-                path: path.into(),
-                // Whether it is so is not known, and makes no difference.
-                staged: true,
-                unstaged: false,
-                index: Some((GITLINK, oid)),
-                exists: true,
-                submodule: None,
-                instead_of_module: false,
-            });
-        }
-    }
-    Ok(broken)
-}
-
-/// Options by which git uses none of the filters that are configured.
-fn without_filters(repo: &Repo, worktree: &Path) -> Result<Vec<OsString>> {
-    let configured = repo
-        .git_in(worktree)?
-        .args(["config", "--name-only", "-z", "--get-regexp", r"^filter\."])
-        .output()?;
-    let keys = configured.stdout.split(|byte| *byte == 0);
-    let filters: BTreeSet<&[u8]> = keys.filter_map(|key| Some(key.rsplit_once_str(".")?.0)).collect();
-    let mut options = Vec::new();
-    for filter in filters {
-        for setting in ["clean=", "process=", "required=false"] {
-            let option = [filter, b".", setting.as_bytes()].concat();
-            options.extend(["-c".into(), OsString::from_vec(option)]);
-        }
-    }
-    if !options.is_empty() {
-        // What is true without filters must not stay in the index.
-        options.push("--no-optional-locks".into());
-    }
-    Ok(options)
-}
-
-/// Asks once, with options for git itself, with what is not looked for in submodules, and about certain paths only.
-fn ask(
-    repo: &Repo,
-    worktree: &Path,
-    options: &[OsString],
-    ignored_in_modules: &str,
-    paths: &[OsString],
-) -> Result<Vec<u8>> {
-    repo.git_in(worktree)?
-        .ending_with_us()
-        .args(["-c", "status.relativePaths=false"])
-        .args(options)
-        .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
-        .args(["--untracked-files=all", "--ignored=matching"])
-        .arg(format!("--ignore-submodules={ignored_in_modules}"))
-        .arg("--")
-        .args(paths)
-        .run()
-}
-
-fn parse(output: &[u8]) -> Result<Status> {
+/// Reads what git says.
+pub fn parse(output: &[u8]) -> Result<Status> {
     let strange = |line: &[u8]| Error::Malformed(format!("git status says '{}'", line.as_bstr()));
     let mut status = Status::default();
     for line in output.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
