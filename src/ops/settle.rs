@@ -62,19 +62,23 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         event.summary.frozen = end.frozen;
         saved.tell(event);
     })?;
-    if let Some((captured, counting)) = saved.captured {
-        if let Some(place) = place(ws, &run_dir)? {
-            let work = Some(captured.work.to_string());
-            if place.work != work {
-                run_dir.write_place(&Place { work, ..place })?;
-            }
+    let Some(captured) = saved.captured else {
+        finish(ws, &session, &run_dir)?;
+        return Ok(session);
+    };
+    // Not sooner: a process beside it holds up what has to be on disk.
+    let counting = start_counting(ws, &before, &captured)?;
+    if let Some(place) = place(ws, &run_dir)? {
+        let work = Some(captured.work.to_string());
+        if place.work != work {
+            run_dir.write_place(&Place { work, ..place })?;
         }
-        if let Some(kept) = captured.kept {
-            kept.release(&ws.repo)?;
-        }
-        counting.finish(ws, captured.work)?;
+    }
+    if let Some(kept) = captured.kept {
+        kept.release(&ws.repo)?;
     }
     finish(ws, &session, &run_dir)?;
+    counting.finish(ws, captured.work)?;
     Ok(session)
 }
 
@@ -104,7 +108,7 @@ enum Locks {
 
 /// What a look at the worktree gave.
 struct Saved {
-    captured: Option<(Captured, Counting)>,
+    captured: Option<Captured>,
     /// Lines for the event on what is not saved.
     unsaved: Vec<String>,
 }
@@ -112,7 +116,7 @@ struct Saved {
 impl Saved {
     fn tell(&self, event: &mut Event) {
         event.summary.unsaved = self.unsaved.clone();
-        if let Some((captured, _)) = &self.captured {
+        if let Some(captured) = &self.captured {
             event.summary.work = Some(captured.work);
             event.summary.head = captured.head.or(event.summary.head);
         }
@@ -123,7 +127,8 @@ impl Saved {
 pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
     let run_dir = ws.run_dir(session.id());
     let saved = try_save(ws, session, &run_dir, Kind::Checkpoint, Locks::Keep)?;
-    if let Some((captured, counting)) = saved.captured {
+    if let Some(captured) = saved.captured {
+        let counting = start_counting(ws, session, &captured)?;
         if let Some(kept) = captured.kept {
             kept.release(&ws.repo)?;
         }
@@ -184,14 +189,13 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         },
     )?;
     move_work(ws, &name, own, captured.work)?;
-    let counting = start_counting(ws, session, &captured)?;
     let unsaved: Vec<String> = captured
         .unsaved
         .iter()
         .map(|what| format!("{}: {}", what.path, what.why))
         .collect();
     Ok(Saved {
-        captured: Some((captured, counting)),
+        captured: Some(captured),
         unsaved,
     })
 }
