@@ -198,7 +198,7 @@ fn gather(
         let status = status(repo, what.worktree);
         // Whatever git says, the walk comes to its end.
         skip.set(status.as_ref().map(not_walked).unwrap_or_default());
-        let (walked, index) = walking.join().unwrap_or_else(|_| (panicked(), Ok(None)));
+        let (walked, index) = walking.join().unwrap_or_else(|_| (Walk::failed(), Ok(None)));
         (status, walked, index)
     });
     let mut status = status?;
@@ -319,14 +319,6 @@ fn not_walked(status: &Status) -> HashSet<BString> {
         .chain(status.nested.iter().cloned())
         .chain(modules)
         .collect()
-}
-
-/// A walk that came to nothing is named, not taken for an empty worktree.
-fn panicked() -> Walk {
-    Walk {
-        unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
-        ..Walk::default()
-    }
 }
 
 /// Blobs of the snapshot before are reachable, and needn't be written again.

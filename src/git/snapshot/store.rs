@@ -72,7 +72,7 @@ fn directory(
             continue;
         }
         empty = false;
-        if let Some(what) = special(&meta) {
+        if let Some(what) = special(meta.mode()) {
             unsaved.push(Unsaved::new(inner, format!("a {what} can't be stored")));
             continue;
         }
@@ -82,7 +82,7 @@ fn directory(
         } else {
             file_entry(batch, &entry.path(), inner.as_ref(), unsaved)?
         };
-        if let Some(mode) = odd_mode(&meta, umask()) {
+        if let Some(mode) = odd_mode(meta.mode(), umask()) {
             odd.modes
                 .entry(format!("{mode:04o}"))
                 .or_default()

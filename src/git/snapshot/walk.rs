@@ -1,14 +1,19 @@
 //! What git doesn't look at: permissions, empty directories, what is neither file, directory nor link, and repositories
 //! in the midst of what it tracks.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use gix::bstr::{BStr, BString, ByteSlice};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 
 use super::Unsaved;
 use super::manifest::{Name, Odd};
@@ -48,19 +53,40 @@ impl Skip {
     }
 }
 
+/// How many directories are found before their walk is shared.
+const MANY: usize = 64;
+
 /// Looks through a directory, without what is to be skipped and without `.git` at its top.
 ///
 /// It runs beside `git status`, which takes as long and tells what is to be skipped: what was found before that was
-/// known is left out by [`Walk::without`].
+/// known is left out by [`Walk::without`]. Since git looks with many threads, one alone would be left behind.
 pub fn walk(root: &Path, skip: &Skip) -> Walk {
     let mask = umask();
     let mut found = Walk::default();
-    let mut queue = vec![BString::default()];
-    while let Some(dir) = queue.pop() {
-        if !skip.has(dir.as_ref()) {
-            look(root, dir.as_ref(), skip, mask, &mut found, &mut queue);
-        }
+    let mut tops = VecDeque::from([BString::default()]);
+    while tops.len() < MANY {
+        let Some(dir) = tops.pop_front() else {
+            return found;
+        };
+        look(root, dir.as_ref(), skip, mask, &mut found, &mut tops);
     }
+    let next = AtomicUsize::new(0);
+    let look_on = || {
+        let mut found = Walk::default();
+        let mut below = VecDeque::new();
+        while let Some(top) = tops.get(next.fetch_add(1, Ordering::Relaxed)) {
+            below.push_back(top.clone());
+            while let Some(dir) = below.pop_back() {
+                look(root, dir.as_ref(), skip, mask, &mut found, &mut below);
+            }
+        }
+        found
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(look_on);
+        found.add(look_on());
+        found.add(other.join().unwrap_or_else(|_| Walk::failed()));
+    });
     found
 }
 
@@ -78,12 +104,29 @@ impl Walk {
             };
             let is_turned = meta.is_file() && (meta.mode() & 0o100 != 0) != runs;
             // What is odd anyway was found by the walk.
-            if is_turned && odd_mode(&meta, mask).is_none() && *keeps.get_or_insert_with(|| keeps_modes(root))
+            if is_turned && odd_mode(meta.mode(), mask).is_none() && *keeps.get_or_insert_with(|| keeps_modes(root))
             {
                 let mode = format!("{:04o}", meta.mode() & 0o7777);
                 self.odd.modes.entry(mode).or_default().push(Name(path.into()));
             }
         }
+    }
+
+    /// A walk that came to nothing, which is named: it is not to be taken for an empty worktree.
+    pub fn failed() -> Walk {
+        Walk {
+            unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
+            ..Walk::default()
+        }
+    }
+
+    fn add(&mut self, other: Walk) {
+        for (mode, paths) in other.odd.modes {
+            self.odd.modes.entry(mode).or_default().extend(paths);
+        }
+        self.odd.empty_directories.extend(other.odd.empty_directories);
+        self.unsaved.extend(other.unsaved);
+        self.repositories.extend(other.repositories);
     }
 
     /// Leaves out what is to be skipped, and puts the rest in an order that doesn't depend on the file system.
@@ -104,35 +147,44 @@ impl Walk {
     }
 }
 
-fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue: &mut Vec<BString>) {
-    let at = place(root, dir);
-    let entries = match fs::read_dir(&at) {
-        Ok(entries) => entries,
-        Err(error) => return found.unsaved.push(Unsaved::new(dir, error)),
+fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue: &mut VecDeque<BString>) {
+    if skip.has(dir) {
+        return;
+    }
+    let opened = open(&place(root, dir)).and_then(|at| Ok((Dir::read_from(&at)?, at)));
+    let (entries, at) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return found.unsaved.push(Unsaved::new(dir, io::Error::from(error))),
     };
     let mut empty = true;
     for entry in entries.flatten() {
-        let is_repository = entry.file_name() == ".git";
-        if is_repository && dir.is_empty() {
-            continue;
-        }
+        let name = entry.file_name();
+        let is_repository = match name.to_bytes() {
+            b"." | b".." => continue,
+            b".git" if dir.is_empty() => continue,
+            name => name == b".git",
+        };
         empty = false;
         if is_repository {
             found.repositories.push(dir.into());
             continue;
         }
-        let Ok(meta) = entry.metadata() else { continue };
-        let (special, odd_mode) = (special(&meta), odd_mode(&meta, mask));
+        let Ok(meta) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let mode = meta.st_mode as u32;
+        let (special, odd_mode) = (special(mode), odd_mode(mode, mask));
+        let is_dir = FileType::from_raw_mode(mode).is_dir();
         // Of most files there is nothing to be told, and so no path to be made.
-        if !meta.is_dir() && special.is_none() && odd_mode.is_none() {
+        if !is_dir && special.is_none() && odd_mode.is_none() {
             continue;
         }
-        let path = join(dir, entry.file_name().as_bytes());
+        let path = join(dir, name.to_bytes());
         if skip.has(path.as_ref()) {
             continue;
         }
-        if meta.is_dir() {
-            queue.push(path.clone());
+        if is_dir {
+            queue.push_back(path.clone());
         } else if let Some(what) = special {
             found
                 .unsaved
@@ -167,30 +219,32 @@ pub fn join(dir: &BStr, name: &[u8]) -> BString {
     }
 }
 
-/// What a file is, if a tree can't hold it.
-pub fn special(meta: &Metadata) -> Option<&'static str> {
-    let kind = meta.file_type();
-    if kind.is_fifo() {
-        Some("FIFO")
-    } else if kind.is_socket() {
-        Some("socket")
-    } else if kind.is_block_device() || kind.is_char_device() {
-        Some("device")
-    } else {
-        None
+fn open(dir: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, dir, flags, Mode::empty())
+}
+
+/// What a file of that mode is, if a tree can't hold it.
+pub fn special(mode: u32) -> Option<&'static str> {
+    match FileType::from_raw_mode(mode) {
+        FileType::Fifo => Some("FIFO"),
+        FileType::Socket => Some("socket"),
+        FileType::BlockDevice | FileType::CharacterDevice => Some("device"),
+        _ => None,
     }
 }
 
 /// The permissions, where they are not what a new file, program or directory would get.
-pub fn odd_mode(meta: &Metadata, mask: u32) -> Option<u32> {
-    if meta.is_symlink() {
+pub fn odd_mode(mode: u32, mask: u32) -> Option<u32> {
+    let kind = FileType::from_raw_mode(mode);
+    if kind.is_symlink() {
         return None;
     }
-    let mode = meta.mode() & 0o7777;
-    let runs = meta.is_dir() || mode & 0o100 != 0;
+    let mode = mode & 0o7777;
+    let runs = kind.is_dir() || mode & 0o100 != 0;
     let usual = if runs { 0o777 } else { 0o666 } & !mask;
     // A directory inherits the group bit from above, which is the file system's business.
-    let counted = if meta.is_dir() { mode & 0o5777 } else { mode };
+    let counted = if kind.is_dir() { mode & 0o5777 } else { mode };
     (counted != usual).then_some(mode)
 }
 
@@ -208,7 +262,7 @@ fn keeps_modes(root: &Path) -> bool {
 pub fn umask() -> u32 {
     static MASK: OnceLock<u32> = OnceLock::new();
     *MASK.get_or_init(|| {
-        let mask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
         rustix::process::umask(mask);
         mask.bits()
     })
