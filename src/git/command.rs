@@ -241,10 +241,7 @@ impl Cmd {
     /// # Errors
     /// [`Error::Io`] if git could not be started or talked to.
     pub fn output(mut self) -> Result<Output> {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        if APART.load(Ordering::SeqCst) {
-            self.command.process_group(0);
-        }
+        self.listen();
         let what = format!("git {}", self.verb);
         let Some(input) = self.input.take() else {
             return self.command.output().map_err(Error::io(what));
@@ -261,6 +258,14 @@ impl Cmd {
         // A child that ends before it read all has said why on stderr; its exit code tells.
         let _ = feeder.join();
         Ok(output)
+    }
+
+    /// Takes what the child says, and keeps it apart where that is wanted.
+    fn listen(&mut self) {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if APART.load(Ordering::SeqCst) {
+            self.command.process_group(0);
+        }
     }
 
     /// Runs to the end and returns stdout.
@@ -313,7 +318,7 @@ impl Running {
 impl Cmd {
     /// Starts and returns at once.
     pub fn start(mut self) -> Result<Running> {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.listen();
         let child = self
             .command
             .spawn()

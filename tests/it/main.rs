@@ -9,6 +9,7 @@ mod forget;
 mod format;
 mod full_disk;
 mod git_repo;
+mod glance;
 mod hostile;
 mod inbox;
 mod input;

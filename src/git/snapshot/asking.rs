@@ -1,11 +1,11 @@
 //! Asking git for a worktree's status, in one way after another where it refuses.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use gix::bstr::ByteSlice;
+use gix::bstr::{BString, ByteSlice};
 
 use super::Unsaved;
 use super::status::{GITLINK, Status, Tracked, parse};
@@ -38,6 +38,18 @@ pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
         Some(status) => Ok(status),
         None => Err(refused),
     }
+}
+
+/// The command that asks about tracked files alone, by their paths.
+pub fn tracked(repo: &Repo, worktree: &Path, paths: &[BString]) -> Result<Cmd> {
+    let git = repo.git_in(worktree)?.ending_with_us();
+    Ok(git
+        .args(["-c", "status.relativePaths=false"])
+        // Threads that look ahead at the whole index would only be in the way.
+        .args(["-c", "core.preloadIndex=false", "--literal-pathspecs"])
+        .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
+        .args(["--untracked-files=no", "--ignore-submodules=none", "--"])
+        .args(paths.iter().map(|path| OsStr::from_bytes(path))))
 }
 
 /// How git is asked.

@@ -8,10 +8,12 @@ use std::thread;
 use gix::ObjectId;
 use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
+use gix::index::File;
 use gix::index::entry::Mode;
 
 use super::asking::status;
 use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
+use super::glance::glance;
 use super::index::Index;
 use super::manifest::{Manifest, Name};
 use super::status::Status;
@@ -190,18 +192,8 @@ fn gather(
     previous: Option<&Work>,
     batch: &mut Batch<'_>,
 ) -> Result<Gathered> {
-    let index_path = what.git_dir.join("index");
-    let skip = Skip::default();
-    let hash = repo.object_hash();
-    let (status, mut walked, index) = thread::scope(|scope| {
-        let walking = scope.spawn(|| (walk(what.worktree, &skip), index::open(&index_path, hash)));
-        let status = status(repo, what.worktree);
-        // Whatever git says, the walk comes to its end.
-        skip.set(status.as_ref().map(not_walked).unwrap_or_default());
-        let (walked, index) = walking.join().unwrap_or_else(|_| (Walk::failed(), Ok(None)));
-        (status, walked, index)
-    });
-    let mut status = status?;
+    let index = index::open(&what.git_dir.join("index"), repo.object_hash());
+    let (mut status, mut walked, skip) = look(repo, what, index.as_ref().ok().and_then(Option::as_ref))?;
     if let Ok(Some(file)) = &index
         && repo.config_bool("core.fileMode") == Some(false)
     {
@@ -287,6 +279,32 @@ fn gather(
         extra,
         unsaved,
     })
+}
+
+/// Looks at everything in the worktree, and tells what of it has permissions and directories of its own.
+fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>) -> Result<(Status, Walk, Skip)> {
+    let skip = Skip::default();
+    if let Some(index) = index
+        && let Some((status, walked)) = glance(repo, what.worktree, what.git_dir, index)
+    {
+        return Ok((status, walked, skip));
+    }
+    let (status, walked) = thread::scope(|scope| {
+        let walking = scope.spawn(|| walk(what.worktree, &skip));
+        let status = status(repo, what.worktree);
+        // Whatever git says, the walk comes to its end.
+        skip.set(status.as_ref().map(not_walked).unwrap_or_default());
+        (status, walking.join().unwrap_or_else(|_| panicked()))
+    });
+    Ok((status?, walked, skip))
+}
+
+/// A walk that came to nothing is named, not taken for an empty worktree.
+fn panicked() -> Walk {
+    Walk {
+        unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
+        ..Walk::default()
+    }
 }
 
 /// The repositories that are not among what git calls untracked: tracked themselves, or in the midst of tracked files,

@@ -10,6 +10,7 @@ mod asking;
 mod beside;
 mod capture;
 mod elsewhere;
+mod glance;
 mod holds;
 mod index;
 mod manifest;

@@ -4,16 +4,16 @@
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use gix::bstr::{BStr, BString, ByteSlice};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat, openat, statat};
 
 use super::Unsaved;
 use super::manifest::{Name, Odd};
@@ -53,41 +53,53 @@ impl Skip {
     }
 }
 
-/// How many directories are found before their walk is shared.
+/// How many directories are known before a second thread begins.
 const MANY: usize = 64;
 
 /// Looks through a directory, without what is to be skipped and without `.git` at its top.
 ///
 /// It runs beside `git status`, which takes as long and tells what is to be skipped: what was found before that was
-/// known is left out by [`Walk::without`]. Since git looks with many threads, one alone would be left behind.
+/// known is left out by [`Walk::without`].
 pub fn walk(root: &Path, skip: &Skip) -> Walk {
     let mask = umask();
-    let mut found = Walk::default();
+    let found = each_directory(|dir, found, queue| look(root, dir, skip, mask, found, queue));
+    found.into_iter().fold(Walk::default(), |mut all, found| {
+        all.add(found);
+        all
+    })
+}
+
+/// Looks at a directory, its own first, and at all that `look` puts into the queue; gives what each of its threads
+/// found.
+pub fn each_directory<T: Default + Send>(
+    look: impl Fn(&BStr, &mut T, &mut VecDeque<BString>) + Sync,
+) -> Vec<T> {
+    let mut first = T::default();
     let mut tops = VecDeque::from([BString::default()]);
     while tops.len() < MANY {
         let Some(dir) = tops.pop_front() else {
-            return found;
+            return vec![first];
         };
-        look(root, dir.as_ref(), skip, mask, &mut found, &mut tops);
+        look(dir.as_ref(), &mut first, &mut tops);
     }
     let next = AtomicUsize::new(0);
     let look_on = || {
-        let mut found = Walk::default();
+        let mut found = T::default();
         let mut below = VecDeque::new();
         while let Some(top) = tops.get(next.fetch_add(1, Ordering::Relaxed)) {
             below.push_back(top.clone());
             while let Some(dir) = below.pop_back() {
-                look(root, dir.as_ref(), skip, mask, &mut found, &mut below);
+                look(dir.as_ref(), &mut found, &mut below);
             }
         }
         found
     };
     thread::scope(|scope| {
         let other = scope.spawn(look_on);
-        found.add(look_on());
-        found.add(other.join().unwrap_or_else(|_| Walk::failed()));
-    });
-    found
+        let ours = look_on();
+        let others = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        vec![first, ours, others]
+    })
 }
 
 impl Walk {
@@ -104,7 +116,9 @@ impl Walk {
             };
             let is_turned = meta.is_file() && (meta.mode() & 0o100 != 0) != runs;
             // What is odd anyway was found by the walk.
-            if is_turned && odd_mode(meta.mode(), mask).is_none() && *keeps.get_or_insert_with(|| keeps_modes(root))
+            if is_turned
+                && odd_mode(meta.mode(), mask).is_none()
+                && *keeps.get_or_insert_with(|| keeps_modes(root))
             {
                 let mode = format!("{:04o}", meta.mode() & 0o7777);
                 self.odd.modes.entry(mode).or_default().push(Name(path.into()));
@@ -112,21 +126,30 @@ impl Walk {
         }
     }
 
-    /// A walk that came to nothing, which is named: it is not to be taken for an empty worktree.
-    pub fn failed() -> Walk {
-        Walk {
-            unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
-            ..Walk::default()
-        }
-    }
-
-    fn add(&mut self, other: Walk) {
+    /// Adds what another walk found.
+    pub fn add(&mut self, other: Walk) {
         for (mode, paths) in other.odd.modes {
             self.odd.modes.entry(mode).or_default().extend(paths);
         }
         self.odd.empty_directories.extend(other.odd.empty_directories);
         self.unsaved.extend(other.unsaved);
         self.repositories.extend(other.repositories);
+    }
+
+    /// Takes down what git doesn't see of an entry.
+    pub fn note(&mut self, path: BString, mode: u32, mask: u32) {
+        if let Some(what) = special(mode) {
+            let why = format!("a {what} can't be stored");
+            self.unsaved.push(Unsaved::new(path, why));
+        } else if let Some(mode) = odd_mode(mode, mask) {
+            let paths = self.odd.modes.entry(format!("{mode:04o}")).or_default();
+            paths.push(Name(path));
+        }
+    }
+
+    /// Takes down a directory that has nothing in it.
+    pub fn note_empty(&mut self, dir: &BStr) {
+        self.odd.empty_directories.push(Name(dir.into()));
     }
 
     /// Leaves out what is to be skipped, and puts the rest in an order that doesn't depend on the file system.
@@ -151,58 +174,53 @@ fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue
     if skip.has(dir) {
         return;
     }
-    let opened = open(&place(root, dir)).and_then(|at| Ok((Dir::read_from(&at)?, at)));
-    let (entries, at) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return found.unsaved.push(Unsaved::new(dir, io::Error::from(error))),
-    };
     let mut empty = true;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_repository = match name.to_bytes() {
-            b"." | b".." => continue,
-            b".git" if dir.is_empty() => continue,
-            name => name == b".git",
-        };
+    let listed = list(root, dir, |name, meta| {
+        if name == b".git" {
+            if !dir.is_empty() {
+                empty = false;
+                found.repositories.push(dir.into());
+            }
+            return;
+        }
         empty = false;
-        if is_repository {
-            found.repositories.push(dir.into());
-            continue;
-        }
-        let Ok(meta) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) else {
-            continue;
-        };
-        let mode = meta.st_mode as u32;
-        let (special, odd_mode) = (special(mode), odd_mode(mode, mask));
-        let is_dir = FileType::from_raw_mode(mode).is_dir();
+        let mode = mode_of(meta);
+        let is_dir = kind(mode).is_dir();
         // Of most files there is nothing to be told, and so no path to be made.
-        if !is_dir && special.is_none() && odd_mode.is_none() {
-            continue;
+        if !is_dir && special(mode).is_none() && odd_mode(mode, mask).is_none() {
+            return;
         }
-        let path = join(dir, name.to_bytes());
+        let path = join(dir, name);
         if skip.has(path.as_ref()) {
-            continue;
+            return;
         }
         if is_dir {
             queue.push_back(path.clone());
-        } else if let Some(what) = special {
-            found
-                .unsaved
-                .push(Unsaved::new(path, format!("a {what} can't be stored")));
+        }
+        found.note(path, mode, mask);
+    });
+    match listed {
+        Err(error) => found.unsaved.push(Unsaved::new(dir, error)),
+        Ok(()) if empty && !dir.is_empty() => found.note_empty(dir),
+        Ok(()) => {}
+    }
+}
+
+/// Gives each entry of a directory with what lstat(2) says of it.
+pub fn list(root: &Path, dir: &BStr, mut each: impl FnMut(&[u8], &Stat)) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at = openat(CWD, place(root, dir), flags, Mode::empty())?;
+    for entry in Dir::read_from(&at)?.flatten() {
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if let Some(mode) = odd_mode {
-            found
-                .odd
-                .modes
-                .entry(format!("{mode:04o}"))
-                .or_default()
-                .push(Name(path));
+        // One that is gone by now was not there.
+        if let Ok(meta) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
+            each(name.to_bytes(), &meta);
         }
     }
-    if empty && !dir.is_empty() {
-        found.odd.empty_directories.push(Name(dir.into()));
-    }
+    Ok(())
 }
 
 /// Where a relative path of bytes is.
@@ -219,14 +237,21 @@ pub fn join(dir: &BStr, name: &[u8]) -> BString {
     }
 }
 
-fn open(dir: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, dir, flags, Mode::empty())
+/// The mode of a file, which some systems keep in fewer bits.
+#[allow(clippy::unnecessary_cast)]
+pub fn mode_of(meta: &Stat) -> u32 {
+    meta.st_mode as u32
+}
+
+/// The kind of file that a mode tells of.
+#[allow(clippy::unnecessary_cast)]
+pub fn kind(mode: u32) -> FileType {
+    FileType::from_raw_mode(mode as RawMode)
 }
 
 /// What a file of that mode is, if a tree can't hold it.
 pub fn special(mode: u32) -> Option<&'static str> {
-    match FileType::from_raw_mode(mode) {
+    match kind(mode) {
         FileType::Fifo => Some("FIFO"),
         FileType::Socket => Some("socket"),
         FileType::BlockDevice | FileType::CharacterDevice => Some("device"),
@@ -236,7 +261,7 @@ pub fn special(mode: u32) -> Option<&'static str> {
 
 /// The permissions, where they are not what a new file, program or directory would get.
 pub fn odd_mode(mode: u32, mask: u32) -> Option<u32> {
-    let kind = FileType::from_raw_mode(mode);
+    let kind = kind(mode);
     if kind.is_symlink() {
         return None;
     }

@@ -1,0 +1,137 @@
+//! A worktree that is looked at but once is captured as one at which git has looked as well.
+
+use std::fs;
+use std::path::Path;
+
+use git_session::git::{
+    Durability::Relaxed,
+    Repo,
+    snapshot::{Capture, Captured, capture},
+    worktree,
+};
+
+use crate::git_repo::{FORMATS, Sandbox, sh, signature};
+use crate::sandbox::Format;
+
+const BASE: &str = r"
+mkdir -p dir/sub deep/er/still build
+for name in a b 'n e w' dir/c dir/sub/d deep/er/still/e; do printf 'first\n' >$name; done
+cp a run; chmod +x run; ln -s a link
+printf '*.o\n!kept.o\n/build/\n' >.gitignore
+printf 'k*\n!known\n' >dir/.gitignore
+printf x >build/tracked; git add -f build/tracked
+git add . && git commit -qm base
+";
+
+/// Makes the files older than the index, which then tells for sure that they are as they were.
+const SETTLE: &str = r"
+git ls-files -z | xargs -0 touch -h -d @1600000000
+git update-index -q --refresh
+";
+
+const NAMES: [&str; 20] = [
+    "a",
+    "n e w",
+    "dir",
+    "dir/c",
+    "dir/sub",
+    "dir/sub/d",
+    "deep",
+    "deep/er/still/e",
+    "run",
+    "link",
+    "x.o",
+    "kept.o",
+    "build",
+    "build/y",
+    "dir/key",
+    "dir/known",
+    "fresh/in/here",
+    "fresh/in/z.o",
+    ":(top)odd",
+    "dir/-q",
+];
+
+fn edit(number: u8, name: u8) -> String {
+    let name = NAMES[usize::from(name) % NAMES.len()];
+    let make = format!("rm -rf './{name}'; mkdir -p \"$(dirname './{name}')\"");
+    let edit = match number % 14 {
+        0 | 1 => format!("{make}; printf 'changed\\n' >'./{name}'"),
+        2 => format!("test -f './{name}' && printf 'more\\n' >>'./{name}'"),
+        3 => format!("rm -rf './{name}'"),
+        4 => format!("{make}; ln -s nowhere './{name}'"),
+        5 => format!("{make}; mkdir './{name}'; printf 'in\\n' >'./{name}/in'"),
+        6 => format!("{make}; mkdir './{name}'"),
+        7 => format!("test -L './{name}' || chmod 700 './{name}'"),
+        8 => format!("test -L './{name}' || chmod 640 './{name}'"),
+        9 => format!("touch -h './{name}'"),
+        10 => format!("{make}; mkfifo './{name}'"),
+        11 => "git commit -qam edited".to_owned(),
+        12 => format!(
+            "test -f './{name}' && printf 'same size\\n' >'./{name}'; touch -d @1700000000 './{name}'"
+        ),
+        _ => format!("git add -f -- './{name}'"),
+    };
+    // Many of them make no sense, and do nothing then.
+    format!("{{ {edit}; }} >/dev/null 2>&1 || true\n")
+}
+
+fn take(repo: &Repo, path: &Path) -> Captured {
+    let found = worktree::at(repo, path).unwrap().unwrap();
+    let what = Capture {
+        worktree: path,
+        git_dir: &found.git_dir,
+        base: None,
+        previous: None,
+        state_dir: None,
+        extra: None,
+        signature: &signature(),
+        message: "work",
+        durability: Relaxed,
+    };
+    capture(repo, &what).unwrap()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 60, failure_persistence: None, max_shrink_iters: 40, ..Default::default()
+    })]
+
+    #[test]
+    fn one_look_sees_what_two_do(
+        edits in proptest::collection::vec((0u8..14, 0u8..20), 1..8),
+        format in 0usize..4,
+        modes in proptest::bool::ANY,
+    ) {
+        let sandbox = Sandbox::new(FORMATS[format]);
+        sh(&sandbox.root(), BASE);
+        let path = sandbox.beside("linked");
+        sandbox.git(["worktree", "add", "-q", "-b", "side", path.to_str().unwrap()]);
+        sh(&path, SETTLE);
+        sandbox.git(["config", "core.fileMode", if modes { "true" } else { "false" }]);
+        let script: String = edits.iter().map(|(number, name)| edit(*number, *name)).collect();
+        sh(&path, &script);
+        let one = take(&sandbox.repo(), &path);
+        // A setting for another system, by which git looks at everything here and sees nothing else.
+        sandbox.git(["config", "core.precomposeUnicode", "true"]);
+        let two = take(&sandbox.repo(), &path);
+        assert_eq!(one.unsaved, two.unsaved, "{script}");
+        assert_eq!(one.work, two.work, "{script}");
+    }
+}
+
+#[test]
+fn git_looks_only_at_what_has_changed() {
+    let sandbox = crate::sandbox::Sandbox::new(Format::PLAIN);
+    let trace = sandbox.file("trace");
+    sandbox.session("run -d --id looked -- sleep 1000").ok();
+    fs::write(sandbox.worktree("looked").join("new"), "text").unwrap();
+    let checkpoint = sandbox
+        .session_command("checkpoint looked")
+        .env("GIT_TRACE", &trace);
+    checkpoint.run().ok();
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("git check-ignore"), "{trace}");
+    assert!(!trace.contains("--untracked-files=all"), "{trace}");
+    sandbox.end("looked");
+}
