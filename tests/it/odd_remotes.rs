@@ -152,6 +152,23 @@ on_one_format! {
         assert_eq!(seen(b), 1);
     }
 
+    fn a_home_that_is_gone_is_known_by_every_path_that_led_to_it(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        let around = team.home().parent().unwrap().to_owned();
+        std::os::unix::fs::symlink(&around, a.root().join("link")).unwrap();
+        a.git("remote set-url origin '../link/home of all.git'");
+        a.new_session("--id here -- true");
+        a.session("push").ok();
+        assert_eq!(a.trailer("here", "Home"), team.home().to_str().unwrap());
+        fs::rename(team.home(), around.join("away")).unwrap();
+        for path in ["../link/home of all.git", "./../repo/../link/./home of all.git/"] {
+            a.git(&format!("remote set-url origin '{path}'"));
+            untouched(a, || a.session("claim here")).fails(128).says("cannot be reached");
+            a.session("doctor").ok().prints("every session's home is one of them");
+        }
+    }
+
     fn a_remote_that_hangs_is_given_up(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];

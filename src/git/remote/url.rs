@@ -1,6 +1,6 @@
 //! URLs of other repositories: rewritten as git does, and shown without what is secret in them.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use gix::bstr::{BStr, ByteSlice};
 
@@ -87,9 +87,25 @@ pub fn public(url: &str, base: &Path) -> String {
     if is_scp_like(url) {
         return redact(without_user(url)).trim_end_matches('/').to_owned();
     }
-    let path = base.join(url);
-    let path = path.canonicalize().unwrap_or(path);
+    let path = resolved(&base.join(url));
     path.to_str().map_or_else(|| url.to_owned(), str::to_owned)
+}
+
+/// A path without links and dots, also where nothing is there any more: a directory that is gone keeps its name.
+fn resolved(path: &Path) -> PathBuf {
+    let found = path
+        .ancestors()
+        .find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, mut resolved)) = found else {
+        return path.to_owned();
+    };
+    for part in path.strip_prefix(above).unwrap_or(path).components() {
+        match part {
+            Component::ParentDir => _ = resolved.pop(),
+            part => resolved.push(part),
+        }
+    }
+    resolved
 }
 
 /// Whether it is `host:path` rather than a path here, as git tells them apart.
@@ -184,7 +200,8 @@ mod tests {
             ("https://host/a@b/c", "https://host/a@b/c"),
             ("/srv/a@b?c", "/srv/a@b?c"),
             ("file:///srv/a@b", "file:///srv/a@b"),
-            ("x/../y:z", "/base/x/../y:z"),
+            ("x/../y:z", "/base/y:z"),
+            ("../y", "/y"),
             ("ext::sh -c https://u:p@h/x", "ext::sh -c https://h/x"),
         ];
         for (url, expected) in cases {
