@@ -14,8 +14,9 @@ use super::tracking::{
     Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, names, note_asked,
 };
 use super::workspace::Workspace;
+use crate::git;
 use crate::git::refs::Expected;
-use crate::git::remote::Remote;
+use crate::git::remote::{Remote, RemoteFault};
 use crate::session::SessionId;
 use crate::session::merge::Relation;
 use crate::store::names::{NOTES, work};
@@ -249,7 +250,12 @@ pub fn follow(
                 }
             },
         };
-        match step(ws, remote, ours, &theirs)? {
+        // One that can't give way to its new owner, say, hinders no other.
+        let step = match step(ws, remote, ours, &theirs) {
+            Err(error) if !is_cut(&error) => Step::Told(Fate::Refused(error.to_string())),
+            step => step?,
+        };
+        match step {
             Step::Nothing => report.unchanged += 1,
             Step::Told(fate) => report.lines.push(Line { id, fate }),
             Step::Move(expected, fate) => {
@@ -272,6 +278,22 @@ pub fn follow(
     report.lines.sort_by(|a, b| a.id.cmp(&b.id));
     report.notes = provenance::bring(ws, remote, names.notes)?;
     Ok(report)
+}
+
+/// What is told of a session that `theirs` says is another clone's, and that was stopped here.
+fn fenced(ws: &Workspace, theirs: &Session) -> Fate {
+    Fate::Fenced {
+        host: theirs.event.summary.host.clone(),
+        work: work(theirs.id(), ws.clone_id().unwrap_or_default()),
+    }
+}
+
+/// Whether the remote is not there any more, so that nothing else can be had of it either.
+pub fn is_cut(error: &Error) -> bool {
+    let Error::Git(git::Error::Remote { why, .. }) = error else {
+        return false;
+    };
+    matches!(why, RemoteFault::Unreachable | RemoteFault::Silent(_))
 }
 
 /// What is to be done with one log.
@@ -306,9 +328,7 @@ fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Ses
         Relation::Ahead => Step::Told(Fate::Ahead),
         Relation::Behind | Relation::Diverged if lost && is_home(ws, summary, remote) => {
             fence::fence(ws, remote, &ours, theirs)?;
-            let host = summary.host.clone();
-            let work = work(&summary.id, ws.clone_id().unwrap_or_default());
-            Step::Told(Fate::Fenced { host, work })
+            Step::Told(fenced(ws, theirs))
         }
         Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
         Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {

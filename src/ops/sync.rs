@@ -50,9 +50,17 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
     };
     let mut merged = Vec::new();
     for line in &mut fetched.lines {
-        if line.fate == Fate::Diverged && merge_if_ours(ws, remote, &line.id)? {
-            merged.push(line.id.clone());
-            line.fate = Fate::Merged;
+        if line.fate != Fate::Diverged {
+            continue;
+        }
+        match merge_if_ours(ws, remote, &line.id) {
+            Ok(false) => {}
+            Ok(true) => {
+                merged.push(line.id.clone());
+                line.fate = Fate::Merged;
+            }
+            // It hinders no other.
+            Err(error) => line.fate = Fate::Refused(error.to_string()),
         }
     }
     let (mut answered, mut left, mut done) = (Vec::new(), brought.left, Vec::new());

@@ -135,6 +135,30 @@ on_every_format! {
         assert_eq!(std::fs::read_to_string(format!("{back}/later.txt")).unwrap(), "later\n");
     }
 
+    fn an_owner_that_cant_give_way_hinders_no_other_session(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        known_to_all(&team, "apart", "true");
+        known_to_all(&team, "other", "true");
+        b.session("claim apart").ok();
+        b.new_session("--id news -- true");
+        b.session("note other -m asked").ok();
+        b.session("push").ok();
+        a.session("note apart -m 'not there'").ok();
+        let before = a.tip("apart");
+        let hook = team.home().join("hooks/update");
+        let script = "#!/bin/sh\ncase $1 in refs/session-inbox/*) echo 'no letters' >&2; exit 1;; esac\n";
+        std::fs::write(&hook, script).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let run = a.session("fetch");
+        run.exits(1).says("apart: set aside: ").says("no letters").says("news: new");
+        a.session("sync").exits(1).says("apart: set aside: ").says("other: note, as ");
+        assert_eq!(a.tip("apart"), before);
+        std::fs::remove_file(&hook).unwrap();
+        a.session("fetch").ok().says("apart: taken over");
+        assert_eq!(a.tip("apart"), b.tip("apart"));
+    }
+
     fn what_is_asked_of_the_owner_is_done_and_answered(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
