@@ -1,8 +1,13 @@
 //! What an owner does that learns that it is none any more: it stops, keeps its work, and follows home.
 
+use gix::ObjectId;
+
 use super::error::{Error, Result};
 use super::local::Guard;
+use super::own_name::lives_unsaid;
 use super::record::load;
+use super::recover::reconcile;
+use super::remotes::is_home;
 use super::stop::stand_still;
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
@@ -23,21 +28,47 @@ pub fn fence(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Sessi
     }
     let reason = format!("fenced: taken over on '{}'", theirs.event.summary.host);
     let ours = stand_still(ws, &guard, id, &reason)?;
-    // Whoever owns it now may want it; that it can't be sent is no reason to go on.
-    if let Some(Target::Object(work)) = ws
-        .repo
-        .refs()
-        .get(&names::work(id, ws.clone_id().unwrap_or_default()))?
+    send_work(ws, remote, theirs)?;
+    give_way(ws, remote, &ours, theirs)
+}
+
+/// The same where the log here is home's already, since stock git moved it past every check: only the worker is left to
+/// be stopped. Nothing is done, and given, where none lives here.
+pub fn fence_unsaid(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    id: &SessionId,
+    tip: ObjectId,
+) -> Result<Option<Session>> {
+    let run_dir = ws.run_dir(id);
+    if run_dir.run()?.is_none() {
+        return Ok(None);
+    }
+    let ours = load(ws, id)?;
+    let summary = &ours.event.summary;
+    if ours.tip != tip || ws.owns(summary) || !is_home(ws, summary, remote) || !lives_unsaid(ws, &ours)? {
+        return Ok(None);
+    }
+    let guard = run_dir.guard(id)?;
+    let ours = reconcile(ws, &guard, id)?;
+    send_work(ws, remote, &ours)?;
+    Ok(Some(ours))
+}
+
+/// Sends what this clone has of the work: whoever owns the session now may want it. That it can't be sent is no reason
+/// to go on.
+fn send_work(ws: &Workspace, remote: &Remote<'_>, theirs: &Session) -> Result<()> {
+    let name = names::work(theirs.id(), ws.clone_id().unwrap_or_default());
+    if let Some(Target::Object(work)) = ws.repo.refs().get(&name)?
         && !super::forget::is_forgotten(ws, theirs)?
     {
-        let name = names::work(id, ws.clone_id().unwrap_or_default());
         let _ = remote.push(&[Update {
             name,
             new: Some(work),
             lease: Lease::FastForward,
         }]);
     }
-    give_way(ws, remote, &ours, theirs)
+    Ok(())
 }
 
 /// Follows home where the log here has what home's lacks: that goes into the inbox first, to be merged by the owner.

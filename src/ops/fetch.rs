@@ -10,6 +10,7 @@ use super::fence;
 use super::own_name::contradiction;
 use super::provenance;
 use super::remotes::{chosen, is_home};
+use super::select::local_ids;
 use super::tracking::{
     Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, names, note_asked,
 };
@@ -274,6 +275,21 @@ pub fn follow(
             id: session.id().clone(),
             fate,
         });
+    }
+    for id in local_ids(ws) {
+        let Some(tip) = names.logs.get(&id) else { continue };
+        let fate = match fence::fence_unsaid(ws, remote, &id, *tip) {
+            Ok(None) => continue,
+            Ok(Some(session)) => fenced(ws, &session),
+            Err(error) => Fate::Refused(error.to_string()),
+        };
+        match report.lines.iter_mut().find(|line| line.id == id) {
+            Some(line) => line.fate = fate,
+            None => {
+                report.unchanged = report.unchanged.saturating_sub(1);
+                report.lines.push(Line { id, fate });
+            }
+        }
     }
     report.lines.sort_by(|a, b| a.id.cmp(&b.id));
     report.notes = provenance::bring(ws, remote, names.notes)?;

@@ -135,6 +135,35 @@ on_every_format! {
         assert_eq!(std::fs::read_to_string(format!("{back}/later.txt")).unwrap(), "later\n");
     }
 
+    fn an_owner_whose_log_git_itself_has_moved_is_fenced_all_the_same(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        let (a, b) = (&team[0], &team[1]);
+        let held = a.hold("");
+        let id = &held.id;
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session(&format!("claim --force {id}")).ok();
+        std::fs::write(a.worktree(id).join("later.txt"), "later\n").unwrap();
+        a.git("fetch -q origin refs/sessions/*:refs/sessions/*");
+        assert_eq!(a.tip(id), b.tip(id));
+        // To look changes nothing, and another remote has no say.
+        a.session("fetch -n").ok();
+        a.git(&format!("clone -q --mirror '{}' ../mirror.git", team.home().display()));
+        a.git("remote add mirror ../mirror.git");
+        a.session("fetch mirror").ok().says("up to date");
+        assert!(processes::is_alive(held.pid));
+        let run = a.session("fetch --json");
+        let line = &run.ok().json()["sessions"][0];
+        assert_eq!(line["result"], "fenced");
+        assert!(!processes::is_alive(held.pid));
+        a.session("fetch").ok().says("1 session is up to date");
+        assert_eq!(a.tip(id), b.tip(id));
+        let kept = line["work"].as_str().unwrap();
+        assert_eq!(team.at_home(&format!("rev-parse {kept}")), a.git(&format!("rev-parse {kept}")));
+        let back = a.session(&format!("restore --work {kept} {id}")).ok().text();
+        assert_eq!(std::fs::read_to_string(format!("{back}/later.txt")).unwrap(), "later\n");
+    }
+
     fn an_owner_that_cant_give_way_hinders_no_other_session(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
