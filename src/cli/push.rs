@@ -24,7 +24,7 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     exchange: Exchange,
-    /// Only show what would be sent, by what was fetched before
+    /// Only show what would be sent, as far as that is known without fetching
     #[arg(short = 'n', long)]
     dry_run: bool,
 }

@@ -7,16 +7,17 @@ use gix::ObjectId;
 use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
-use super::push::{Line, regained};
+use super::push::{Line, WENT_ON, regained};
 use super::record::propose;
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
 use crate::git::remote::{Lease, Remote};
-use crate::git::snapshot;
+use crate::git::{objects, snapshot};
+use crate::session::merge::Relation;
 use crate::session::{Claim, Kind, SessionId, Summary};
 use crate::store::written::Written;
-use crate::store::{Session, names as refnames};
+use crate::store::{self, Session, names as refnames};
 
 /// What became of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub struct Holds {
 pub struct Known {
     logs: BTreeMap<SessionId, ObjectId>,
     works: HashSet<(String, ObjectId)>,
-    /// Sessions of which it has all that is here, and more.
-    newer: HashSet<SessionId>,
+    /// What is known of logs before they are sent: that there is nothing to send, or that they won't be taken.
+    foreseen: BTreeMap<SessionId, Sent>,
     /// Sessions of which it has what this clone itself recorded, and sent without hearing that it had arrived.
     regained: BTreeMap<SessionId, Session>,
 }
@@ -56,7 +57,6 @@ impl Known {
     /// Asks the remote for its names, and finds out which of these sessions went on there.
     pub fn ask(ws: &Workspace, remote: &Remote<'_>, sessions: &[Session], dry_run: bool) -> Result<Known> {
         let there = names(remote, &[], What::Work)?;
-        let seen = last_seen(ws, remote.name())?;
         let mut known = Known {
             logs: there.logs,
             works: there
@@ -64,13 +64,14 @@ impl Known {
                 .iter()
                 .map(|(id, clone, oid)| (refnames::work(id, clone), *oid))
                 .collect(),
-            newer: HashSet::new(),
+            foreseen: BTreeMap::new(),
             regained: BTreeMap::new(),
         };
-        let differs = |session: &&Session| match known.logs.get(session.id()) {
-            // A dry run fetches nothing, so it goes by what was fetched before.
-            Some(tip) => *tip != session.tip && (!dry_run || seen.get(session.id()) == Some(tip)),
-            None => false,
+        let differs = |session: &&Session| {
+            known
+                .logs
+                .get(session.id())
+                .is_some_and(|tip| *tip != session.tip)
         };
         let ours: BTreeMap<&SessionId, &Session> = sessions
             .iter()
@@ -81,19 +82,52 @@ impl Known {
             .keys()
             .filter_map(|id| Some(((*id).clone(), *known.logs.get(*id)?)))
             .collect();
+        if dry_run {
+            for ((id, tip), ours) in changed.into_iter().zip(ours.values()) {
+                known.foreseen.insert(id, foresee(ws, ours, tip));
+            }
+            return Ok(known);
+        }
+        let seen = last_seen(ws, remote.name())?;
         for (id, brought) in bring(ws, remote, &changed, &seen)? {
             if let (Brought::Session(theirs), Some(ours)) = (brought, ours.get(&id))
                 && ws.store().contains(&theirs, ours)?
             {
-                if !dry_run && regained(ws, ours, &theirs)? {
+                if regained(ws, ours, &theirs)? {
                     known.regained.insert(id, *theirs);
                 } else {
-                    known.newer.insert(id);
+                    known.foreseen.insert(id, Sent::Behind);
                 }
             }
         }
         Ok(known)
     }
+}
+
+/// What would become of a log that the remote has at `there`, told without fetching it.
+fn foresee(ws: &Workspace, ours: &Session, there: ObjectId) -> Sent {
+    // What is not here was recorded after what is; whether it goes on from ours is known once it has come.
+    if !objects::exists(&ws.repo, there) {
+        return Sent::Behind;
+    }
+    let store = ws.store();
+    let owns = |session: &Session| ws.owns(&session.event.summary);
+    let foreseen = || {
+        let theirs = store.at(ours.id(), there)?;
+        Ok(match store.relation(ours, &theirs)? {
+            Relation::Same | Relation::Ahead => Sent::Pending,
+            Relation::Behind => Sent::Behind,
+            Relation::Diverged => {
+                store.check_same_root(ours, &theirs)?;
+                // What this clone alone recorded on both sides is brought together.
+                match owns(ours) && owns(&theirs) {
+                    true => Sent::Pending,
+                    false => Sent::Refused(WENT_ON.to_owned()),
+                }
+            }
+        })
+    };
+    foreseen().unwrap_or_else(|error: store::Error| Sent::Refused(error.to_string()))
 }
 
 /// A session on its way.
@@ -150,8 +184,8 @@ impl Parcel {
             Some(_) if tip == Some(&session.tip) && !(summary.home.is_none() && ws.owns(summary)) => {
                 Sent::UpToDate
             }
-            Some(known) if known.newer.contains(session.id()) => Sent::Behind,
-            _ => Sent::Pending,
+            Some(known) => known.foreseen.get(session.id()).cloned().unwrap_or(Sent::Pending),
+            None => Sent::Pending,
         };
         let first = match summary.home {
             None if ws.owns(summary) && !dry_run && log_sent == Sent::Pending => {

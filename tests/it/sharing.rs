@@ -137,6 +137,33 @@ on_every_format! {
         assert_eq!(team.tip_at_home("dry"), "");
     }
 
+    fn a_dry_run_says_nothing_would_be_sent_where_others_went_on(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for id in ["same", "sends", "lags", "forks", "foreign"] {
+            a.new_session(&format!("--id {id} -- true"));
+        }
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim lags forks").ok();
+        a.session("note sends forks -m here").ok();
+        team.at_home("update-ref refs/sessions/foreign main");
+        let before = crate::sandbox::traces::of(&a.repo());
+        let newer = "the remote has newer events ('git session fetch' brings them)";
+        let run = a.session("push -n");
+        run.exits(1).says("foreign: refused: ").says("is not a session of ours");
+        run.says(&format!("lags: {newer}")).says(&format!("forks: {newer}")).says("sends: would be sent");
+        run.says("1 session is up to date");
+        assert_eq!(crate::sandbox::traces::of(&a.repo()), before);
+        // It is known better once it was seen.
+        a.session("push").exits(1).says("forks: refused: it went on there too").says("sends: sent");
+        let run = a.session("push -n");
+        run.exits(1).says("forks: refused: it went on there too").says(&format!("lags: {newer}"));
+        a.session("sync origin lags forks").ok();
+        let run = a.session("push -n origin lags forks");
+        run.ok().says("2 sessions are up to date");
+    }
+
     fn of_many_sessions_those_that_went_on_elsewhere_are_told_and_hinder_no_other(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
