@@ -81,8 +81,9 @@ pub fn public(url: &str, base: &Path) -> String {
         if scheme.eq_ignore_ascii_case("file") {
             return url.to_owned();
         }
-        let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
-        return format!("{scheme}://{}", without_user(rest).trim_end_matches('/'));
+        let bare = without_password(rest);
+        let bare = &bare[..bare.find(['?', '#']).unwrap_or(bare.len())];
+        return format!("{scheme}://{}", bare.trim_end_matches('/'));
     }
     if is_scp_like(url) {
         return redact(without_user(url)).trim_end_matches('/').to_owned();
@@ -126,16 +127,28 @@ fn without_user(rest: &str) -> &str {
     }
 }
 
+/// The same of what follows `://`, also where the password has a sign in it by which the authority ends: what git takes
+/// for a host and a broken port.
+fn without_password(rest: &str) -> &str {
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.contains('@') && !host.starts_with('[') && !is_port(port) => {
+            rest.rfind('@').map_or(rest, |at| &rest[at + 1..])
+        }
+        _ => without_user(rest),
+    }
+}
+
 /// Whether a URL has a password, or what may be one: a user of a website may be a token.
 pub fn has_secret(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else {
         return false;
     };
-    let query = rest.find(['?', '#']).unwrap_or(rest.len());
-    let bare = without_user(&rest[..query]);
-    let user = &rest[..query - bare.len()];
+    let bare = without_password(rest);
+    let user = &rest[..rest.len() - bare.len()];
     let is_web = scheme.to_ascii_lowercase().contains("http");
-    user.contains(':') || is_web && (query < rest.len() || !user.is_empty())
+    user.contains(':') || is_web && (bare.contains(['?', '#']) || !user.is_empty())
 }
 
 /// Text that others wrote, without the credentials of the URLs in it.
@@ -153,9 +166,9 @@ pub fn redact(text: &str) -> String {
             true => after.find(char::is_whitespace).unwrap_or(after.len()),
             false => end,
         };
-        let url = &after[..end];
+        let url = without_password(&after[..end]);
         let query = url.find(['?', '#']).unwrap_or(url.len());
-        out.push_str(without_user(&url[..query]));
+        out.push_str(&url[..query]);
         // What stands behind the URL in a sentence is no part of its query.
         if query < url.len() {
             let bare = url[query..].trim_end_matches(['\'', '"', '>', ':', ',', ';', '`']);
@@ -197,7 +210,11 @@ mod tests {
             ("ssh://git@host:22/x.git", "ssh://host:22/x.git"),
             ("git@host:team/x.git", "host:team/x.git"),
             ("host:x", "host:x"),
+            ("host:team/a@b", "host:team/a@b"),
             ("https://host/a@b/c", "https://host/a@b/c"),
+            ("https://host:8443/a@b/c", "https://host:8443/a@b/c"),
+            ("https://[::1]/a@b", "https://[::1]/a@b"),
+            ("https://user:p/a?s#s@host/x", "https://host/x"),
             ("/srv/a@b?c", "/srv/a@b?c"),
             ("file:///srv/a@b", "file:///srv/a@b"),
             ("x/../y:z", "/base/y:z"),
@@ -213,6 +230,7 @@ mod tests {
     fn a_url_has_a_secret_where_it_lets_somebody_in() {
         for url in [
             "https://u:p@h/x",
+            "ssh://u:p/q@h/x",
             "https://token@h/x",
             "ssh://u:p@h/x",
             "http://h/x?token=1",
@@ -241,6 +259,11 @@ mod tests {
                 "two: https://a:s3cret@h/x, ssh://s3cret@h",
                 "two: https://h/x, ssh://h",
             ),
+            (
+                "unable to access 'https://u:s3/cret@host/x/': no",
+                "unable to access 'https://host/x/': no",
+            ),
+            ("https://u:s3?cret@host/x: no; a@b", "https://host/x: no; a@b"),
             ("https://h/x?s3cret: it is gone", "https://h/x: it is gone"),
             (
                 "no remote 'http://h/t?tok=a\"s3cret' there",
