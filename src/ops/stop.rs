@@ -176,6 +176,8 @@ fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) 
         How::Ask | How::Kill => {
             let by_itself = bring_down(&run_dir, id, &run, &spec, kind, stop)?;
             if by_itself && session.event.summary.state == State::Running {
+                // Whoever records its end, should we fail to, is not to take it for ours.
+                run_dir.clear_intent()?;
                 return ended_before(ws, id, &run_dir, &run, kind);
             }
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::sandbox::{Sandbox, Team};
+use crate::sandbox::{Sandbox, Team, until};
 use crate::{on_every_format, on_one_format};
 
 /// Gives a clone a key of its own by which it signs events; none where there are no means to make one.
@@ -135,6 +135,27 @@ on_every_format! {
         sandbox.config("user.signingKey", "/nowhere/key");
         sandbox.session("new --id unsigned -- true").fails(128);
         assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+    }
+
+    fn an_end_that_cant_be_signed_stays_what_it_was(sandbox: &Sandbox) {
+        if signs(sandbox).is_none() {
+            return;
+        }
+        let held = sandbox.hold("");
+        let id = &held.id;
+        let key = sandbox.root().join("home/key");
+        fs::rename(&key, key.with_extension("away")).unwrap();
+        sandbox.dismiss(&held, 3);
+        until("its exit is written down", || sandbox.run_dir(id).join("exit.json").exists());
+        // It had ended before somebody wanted it to, which can't be recorded either.
+        for _ in 0..2 {
+            sandbox.session(&format!("terminate {id}")).fails(128);
+        }
+        assert_eq!(sandbox.state(id), "running");
+        fs::rename(key.with_extension("away"), key).unwrap();
+        // Its supervisor tries again by itself, and may be faster.
+        sandbox.session(&format!("terminate {id}"));
+        assert_eq!(sandbox.trailer(id, "Outcome"), "exit:3");
     }
 
     fn what_is_not_well_signed_does_not_run_where_it_has_to_be(sandbox: &Sandbox) {
