@@ -2,6 +2,7 @@ use super::common::{Selection, Telling, launching, open_remotely, warn_unsaved, 
 use super::error::Failure;
 use super::out;
 use super::trust::Approving;
+use crate::ops::branch::Left;
 use crate::ops::launch::resume;
 
 /// Let suspended sessions go on
@@ -40,11 +41,13 @@ impl Args {
                 .map(|what| format!("{}: {}", what.path, what.why))
                 .collect();
             warn_unsaved(&lost, "not restored");
-            if let Some(branch) = &launched.detached_from {
+            if let Some((branch, why)) = &launched.detached_from {
                 let id = session.id();
-                let says = format!(
-                    "branch '{branch}' has other commits here, so that HEAD is detached in its worktree"
-                );
+                let why = match why {
+                    Left::CheckedOut(path) => format!("is checked out at '{}'", path.display()),
+                    Left::Apart => "has other commits here".to_owned(),
+                };
+                let says = format!("branch '{branch}' {why}, so that HEAD is detached in its worktree");
                 out::say(&format!("warning: {id}: {}", crate::render::escape(&says)));
             }
             self.telling.say(&format!(

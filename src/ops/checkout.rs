@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 
 use super::aside::Aside;
-use super::branch;
+use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
 use super::workspace::Workspace;
@@ -25,8 +25,8 @@ pub struct Ready {
     pub path: PathBuf,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
-    /// The branch that it was on, where that has other commits here, so that HEAD is detached.
-    pub detached_from: Option<String>,
+    /// The branch that it was on, and why HEAD is detached instead.
+    pub detached_from: Option<(String, Left)>,
 }
 
 /// What the reason begins with for which a session's worktree is locked.
@@ -152,9 +152,9 @@ pub fn for_resume(
     let summary = &session.event.summary;
     let Some(work) = summary.work else {
         let head = summary.head.or(summary.base).ok_or(Error::Unborn)?;
-        let (checkout, made) = attach(ws, spec.branch.as_deref(), head)?;
+        let (checkout, made, why) = attach(ws, spec.branch.as_deref(), head)?;
         let made = made || made_before;
-        let detached_from = detached_from(&checkout, spec.branch.as_deref());
+        let detached_from = spec.branch.clone().zip(why);
         add(ws, &run_dir, guard, id, &path, checkout, made, Files::Checkout)?;
         finished(&run_dir, None)?;
         return Ok(Ready {
@@ -174,12 +174,12 @@ pub fn for_resume(
         .as_deref()
         .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
     let unborn = unborn(ws, &saved)?;
-    let (checkout, made) = match unborn {
-        Some(_) => (Checkout::Detached(head), false),
+    let (checkout, made, why) = match unborn {
+        Some(_) => (Checkout::Detached(head), false, None),
         None => attach(ws, short, head)?,
     };
     let made = made || made_before;
-    let detached_from = detached_from(&checkout, short.filter(|_| unborn.is_none()));
+    let detached_from = short.map(str::to_owned).zip(why);
     add(ws, &run_dir, guard, id, &path, checkout, made, Files::None)?;
     let restored = snapshot::restore(&ws.repo, work, source, &path, Some(&run_dir.state()))
         .and_then(|restored| begin_branch(ws, &path, unborn.as_deref()).map(|()| restored));
@@ -235,42 +235,47 @@ fn branch_name(spec: &Spec) -> &str {
     spec.branch.as_deref().unwrap_or_default()
 }
 
-fn detached_from(checkout: &Checkout<'_>, branch: Option<&str>) -> Option<String> {
-    let is_detached = matches!(checkout, Checkout::Detached(_));
-    branch.filter(|_| is_detached).map(str::to_owned)
-}
-
-/// The branch, where it is free and has nothing that the work lacks; else the bare commit.
-fn attach<'a>(ws: &Workspace, branch: Option<&'a str>, head: ObjectId) -> Result<(Checkout<'a>, bool)> {
+/// The branch, where it is free and has nothing that the work lacks, and whether it is made; else the bare commit, and
+/// why.
+fn attach<'a>(
+    ws: &Workspace,
+    branch: Option<&'a str>,
+    head: ObjectId,
+) -> Result<(Checkout<'a>, bool, Option<Left>)> {
     let Some(name) = branch else {
-        return Ok((Checkout::Detached(head), false));
+        return Ok((Checkout::Detached(head), false, None));
     };
     let full = names::full_branch(name);
+    let apart = |why| Ok((Checkout::Detached(head), false, Some(why)));
     let tip = match ws.repo.refs().get(&full)? {
-        None => return Ok((Checkout::NewBranch { name, at: head }, true)),
+        None => return Ok((Checkout::NewBranch { name, at: head }, true, None)),
         Some(Target::Object(tip)) => tip,
-        Some(_) => return Ok((Checkout::Detached(head), false)),
+        Some(_) => return apart(Left::Apart),
     };
     let path = worktree::holder_of(&ws.repo, &full)?;
     if tip == head {
         let branch = name.to_owned();
         return match path {
             Some(path) => Err(in_use(ws, branch, path)?),
-            None => Ok((Checkout::Branch(name), false)),
+            None => Ok((Checkout::Branch(name), false, None)),
         };
     }
-    // The work went on elsewhere: the branch follows, as a pull would let it.
-    if path.is_none() && objects::is_ancestor(&ws.repo, tip, head)? {
-        let durability = ws.store().durability();
-        let moved = ws
-            .repo
-            .refs()
-            .update(&full, Some(head), Expected::At(tip), durability)?;
-        if let Moved::Done = moved {
-            return Ok((Checkout::Branch(name), false));
-        }
+    if !objects::is_ancestor(&ws.repo, tip, head)? {
+        return apart(Left::Apart);
     }
-    Ok((Checkout::Detached(head), false))
+    if let Some(path) = path {
+        return apart(Left::CheckedOut(path));
+    }
+    // The work went on elsewhere: the branch follows, as a pull would let it.
+    let durability = ws.store().durability();
+    let moved = ws
+        .repo
+        .refs()
+        .update(&full, Some(head), Expected::At(tip), durability)?;
+    match moved {
+        Moved::Done => Ok((Checkout::Branch(name), false, None)),
+        Moved::Moved(_) => apart(Left::Apart),
+    }
 }
 
 /// Where the session's worktree is, or was; none where that is another repository's, since this one is a copy of it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::branch::Left;
 use super::checkout;
 use super::claim::{Claim, claim, stand_down};
 use super::error::{Error, Result};
@@ -42,8 +43,8 @@ pub struct Launched {
     pub worktree: PathBuf,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
-    /// The branch that its work was on, where that has other commits here, so that HEAD is detached.
-    pub detached_from: Option<String>,
+    /// The branch that its work was on, and why HEAD is detached instead.
+    pub detached_from: Option<(String, Left)>,
     /// What was not told that it runs, if something wasn't.
     pub unsent: Option<Unsent>,
 }

@@ -119,6 +119,22 @@ on_every_format! {
         assert_eq!(b.git("rev-parse session/forks"), apart);
     }
 
+    fn a_branch_that_is_only_checked_out_elsewhere_is_not_said_to_have_other_commits(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session("run -d --id lags -- sleep 1000").ok();
+        a.commit_file(&a.worktree("lags"), "one.txt", "one\n");
+        a.session("suspend --kill lags").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.git("checkout -q -b session/lags");
+        let before = b.git("rev-parse HEAD");
+        let run = b.session("resume --trust lags");
+        run.ok().says("branch 'session/lags' is checked out at '").says("so that HEAD is detached");
+        b.session("terminate --kill lags").ok();
+        assert_eq!(b.git("rev-parse session/lags"), before);
+    }
+
     fn what_an_owner_that_is_gone_has_leaked_can_be_forgotten(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
