@@ -12,7 +12,7 @@ use super::provenance;
 use super::remotes::{chosen, is_home};
 use super::select::local_ids;
 use super::tracking::{
-    Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, names, note_asked,
+    Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, foresee, names, note_asked,
 };
 use super::workspace::Workspace;
 use crate::git;
@@ -203,21 +203,25 @@ pub fn follow(
         .map(|(id, oid)| (id.clone(), *oid))
         .collect();
     report.unchanged = names.logs.len() - changed.len();
-    if dry_run {
-        let pending = changed.into_iter().map(|(id, _)| Line {
-            id,
-            fate: Fate::Pending,
-        });
-        report.lines.extend(pending);
-        return Ok(report);
-    }
     let mut moves: Vec<(Session, Expected)> = Vec::new();
     let mut fates: Vec<Fate> = Vec::new();
-    let along = provenance::is_wanted(ws, remote, names.notes)?.then_some(NOTES);
-    for (id, brought) in bring_with(ws, remote, &changed, seen, along)? {
+    let brought = match dry_run {
+        true => foresee(ws, &changed, here),
+        false => {
+            let along = provenance::is_wanted(ws, remote, names.notes)?.then_some(NOTES);
+            let brought = bring_with(ws, remote, &changed, seen, along)?.into_iter();
+            brought.map(|(id, brought)| (id, Some(brought))).collect()
+        }
+    };
+    for (id, brought) in brought {
         let theirs = match brought {
-            Brought::Session(theirs) => *theirs,
-            Brought::Rewound => {
+            None => {
+                let fate = Fate::Pending;
+                report.lines.push(Line { id, fate });
+                continue;
+            }
+            Some(Brought::Session(theirs)) => *theirs,
+            Some(Brought::Rewound) => {
                 let why = "its log was rewound there".to_owned();
                 report.lines.push(Line {
                     id,
@@ -225,11 +229,11 @@ pub fn follow(
                 });
                 continue;
             }
-            Brought::Foreign(_) if !local.contains_key(&id) => {
+            Some(Brought::Foreign(_)) if !local.contains_key(&id) => {
                 report.skipped += 1;
                 continue;
             }
-            Brought::SetAside(why) | Brought::Foreign(why) => {
+            Some(Brought::SetAside(why) | Brought::Foreign(why)) => {
                 report.lines.push(Line {
                     id,
                     fate: Fate::Refused(why),
@@ -252,18 +256,25 @@ pub fn follow(
             },
         };
         // One that can't give way to its new owner, say, hinders no other.
-        let step = match step(ws, remote, ours, &theirs) {
+        let step = match step(ws, remote, ours, &theirs, dry_run) {
             Err(error) if !is_cut(&error) => Step::Told(Fate::Refused(error.to_string())),
             step => step?,
         };
         match step {
             Step::Nothing => report.unchanged += 1,
+            Step::Move(..) if dry_run => {
+                let fate = Fate::Pending;
+                report.lines.push(Line { id, fate });
+            }
             Step::Told(fate) => report.lines.push(Line { id, fate }),
             Step::Move(expected, fate) => {
                 moves.push((theirs, expected));
                 fates.push(fate);
             }
         }
+    }
+    if dry_run {
+        return Ok(report);
     }
     let moved = ws.store().advance_all(&moves)?;
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
@@ -319,7 +330,13 @@ enum Step {
     Move(Expected, Fate),
 }
 
-fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Session) -> Result<Step> {
+fn step(
+    ws: &Workspace,
+    remote: &Remote<'_>,
+    ours: Option<Session>,
+    theirs: &Session,
+    dry_run: bool,
+) -> Result<Step> {
     let Some(ours) = ours else {
         return Ok(Step::Move(Expected::Absent, Fate::New));
     };
@@ -343,11 +360,17 @@ fn step(ws: &Workspace, remote: &Remote<'_>, ours: Option<Session>, theirs: &Ses
         Relation::Same => Step::Nothing,
         Relation::Ahead => Step::Told(Fate::Ahead),
         Relation::Behind | Relation::Diverged if lost && is_home(ws, summary, remote) => {
+            if dry_run {
+                return Ok(Step::Told(Fate::Pending));
+            }
             fence::fence(ws, remote, &ours, theirs)?;
             Step::Told(fenced(ws, theirs))
         }
         Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
         Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {
+            if dry_run {
+                return Ok(Step::Told(Fate::Pending));
+            }
             fence::give_way(ws, remote, &ours, theirs)?;
             Step::Told(Fate::Updated)
         }

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use super::error::Result;
 use super::local::write_atomically;
 use super::workspace::{Workspace, make_private_dir};
-use crate::git::Durability;
 use crate::git::refs::{Change, Expected, Outcome, Reference, Target};
 use crate::git::remote::{Fetched, Remote, Wanted};
+use crate::git::{Durability, objects};
 use crate::session::SessionId;
 use crate::store::{self, Session, names};
 
@@ -217,6 +217,30 @@ pub fn bring_with(
         brought.push((id.clone(), came));
     }
     Ok(brought)
+}
+
+/// Tells what [`bring`] would give of logs that have changed, of those that are here already; it writes nothing.
+pub fn foresee(
+    ws: &Workspace,
+    changed: &[(SessionId, ObjectId)],
+    here: &Here,
+) -> Vec<(SessionId, Option<Brought>)> {
+    let what = |id: &SessionId, there: ObjectId| {
+        if !objects::exists(&ws.repo, there) {
+            return None;
+        }
+        let seen = here.seen.get(id).filter(|seen| **seen != there);
+        let goes_on = |seen: &ObjectId| objects::is_ancestor(&ws.repo, *seen, there).unwrap_or(false);
+        let is_log = |seen: &ObjectId| matches!(check(ws, id, *seen, None), Brought::Session(_));
+        match seen {
+            Some(seen) if !goes_on(seen) && is_log(seen) => Some(Brought::Rewound),
+            _ => Some(check(ws, id, there, here.logs.get(id).copied())),
+        }
+    };
+    changed
+        .iter()
+        .map(|(id, there)| (id.clone(), what(id, *there)))
+        .collect()
 }
 
 /// What it means that a log does not go on from where it was when it was last seen.

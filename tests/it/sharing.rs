@@ -164,6 +164,36 @@ on_every_format! {
         run.ok().says("2 sessions are up to date");
     }
 
+    fn a_dry_run_of_a_fetch_says_what_the_fetch_then_does(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for id in ["same", "ahead", "lags", "forks", "rewound"] {
+            a.new_session(&format!("--id {id} -- true"));
+        }
+        a.session("push").ok();
+        b.session("fetch").ok();
+        a.session("note ahead forks -m here").ok();
+        b.session("claim lags forks").ok();
+        b.new_session("--id news -- true");
+        b.session("push").ok();
+        let root = a.git("rev-list --max-parents=0 refs/sessions/rewound");
+        team.at_home(&format!("update-ref refs/sessions/rewound {root}"));
+        team.at_home("update-ref refs/sessions/foreign main");
+        let before = crate::sandbox::traces::of(&a.repo());
+        let run = a.session("fetch -n");
+        run.exits(1).says("ahead: not sent yet").says("rewound: set aside: its log was rewound there");
+        run.says("1 session is up to date");
+        for id in ["lags", "forks", "news"] {
+            run.says(&format!("{id}: would be fetched"));
+        }
+        assert_eq!(crate::sandbox::traces::of(&a.repo()), before);
+        a.session("fetch").exits(1).says("ahead: not sent yet").says("rewound: set aside").says("news: new");
+        // What has come and is not followed would not be fetched again.
+        let run = a.session("fetch -n");
+        run.exits(1).says("rewound: set aside").says("4 sessions are up to date").says("1 ref there is no session");
+        assert!(!run.to_string().contains("would be fetched"), "{run}");
+    }
+
     fn of_many_sessions_those_that_went_on_elsewhere_are_told_and_hinder_no_other(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
