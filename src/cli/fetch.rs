@@ -64,7 +64,11 @@ pub fn tell(report: &Report, quiet: bool) {
             Fate::Ahead => "not sent yet".to_owned(),
             Fate::Diverged => "went on here and there ('git session sync' merges them)".to_owned(),
             Fate::Merged => "merged".to_owned(),
-            Fate::Fenced { host, work } => {
+            Fate::Fenced { host, work: None } => format!("taken over on '{host}': nothing of it runs here"),
+            Fate::Fenced {
+                host,
+                work: Some(work),
+            } => {
                 format!(
                     "taken over on '{host}': nothing of it runs here, '{work}' keeps its work \
                      ('git session restore --work {work} {id}' puts it back)",
@@ -156,7 +160,9 @@ pub fn to_json(report: &Report) -> Value {
         match &line.fate {
             Fate::Fenced { host, work } => {
                 value["host"] = json!(host);
-                value["work"] = json!(work);
+                if let Some(work) = work {
+                    value["work"] = json!(work);
+                }
             }
             Fate::Refused(why) => value["reason"] = json!(why),
             _ => {}

@@ -95,8 +95,8 @@ pub enum Fate {
     Diverged,
     /// Both had what the other lacked, and a merge of the two is what ours is now.
     Merged,
-    /// Another clone owns it by now; ours was stopped, its work kept by this reference, and follows home.
-    Fenced { host: String, work: String },
+    /// Another clone owns it by now; ours was stopped, its work, if it had any, kept by this reference, and follows home.
+    Fenced { host: String, work: Option<String> },
     /// The remote doesn't have it any more; ours stays.
     Gone,
     /// It would come.
@@ -291,7 +291,7 @@ pub fn follow(
         let Some(tip) = names.logs.get(&id) else { continue };
         let fate = match fence::fence_unsaid(ws, remote, &id, *tip) {
             Ok(None) => continue,
-            Ok(Some(session)) => fenced(ws, &session),
+            Ok(Some(session)) => fenced(ws, &session)?,
             Err(error) => Fate::Refused(error.to_string()),
         };
         match report.lines.iter_mut().find(|line| line.id == id) {
@@ -308,11 +308,13 @@ pub fn follow(
 }
 
 /// What is told of a session that `theirs` says is another clone's, and that was stopped here.
-fn fenced(ws: &Workspace, theirs: &Session) -> Fate {
-    Fate::Fenced {
+fn fenced(ws: &Workspace, theirs: &Session) -> Result<Fate> {
+    let work = work(theirs.id(), ws.clone_id().unwrap_or_default());
+    let is_there = ws.repo.refs().get(&work)?.is_some();
+    Ok(Fate::Fenced {
         host: theirs.event.summary.host.clone(),
-        work: work(theirs.id(), ws.clone_id().unwrap_or_default()),
-    }
+        work: is_there.then_some(work),
+    })
 }
 
 /// Whether the remote is not there any more, so that nothing else can be had of it either.
@@ -364,7 +366,7 @@ fn step(
                 return Ok(Step::Told(Fate::Pending));
             }
             fence::fence(ws, remote, &ours, theirs)?;
-            Step::Told(fenced(ws, theirs))
+            Step::Told(fenced(ws, theirs)?)
         }
         Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
         Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {

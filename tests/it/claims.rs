@@ -184,7 +184,10 @@ on_every_format! {
         a.session("sync").exits(1).says("apart: set aside: ").says("other: note, as ");
         assert_eq!(a.tip("apart"), before);
         std::fs::remove_file(&hook).unwrap();
-        a.session("fetch").ok().says("apart: taken over");
+        let run = a.session("fetch");
+        run.ok().says("apart: taken over");
+        // It had no work that could be put back.
+        assert!(!run.to_string().contains("session-work"), "{run}");
         assert_eq!(a.tip("apart"), b.tip("apart"));
     }
 
