@@ -91,10 +91,11 @@ pub fn is_bare(name: &str) -> bool {
     name.starts_with('/') || name.contains(':')
 }
 
-/// A slash or `.git` at the end makes no other repository.
+/// A slash or `.git` at the end makes no other repository, nor does a path that is written as a URL.
 pub fn is_same_url(one: &str, other: &str) -> bool {
     let bare = |url: &str| -> String {
-        let url = url.trim_end_matches('/');
+        let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'));
+        let url = path.unwrap_or(url).trim_end_matches('/');
         url.strip_suffix(".git").unwrap_or(url).to_owned()
     };
     bare(one) == bare(other)

@@ -169,6 +169,25 @@ on_one_format! {
         }
     }
 
+    fn a_home_that_is_known_by_its_path_is_one_by_its_url_too(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let around = team.home().parent().unwrap().to_owned();
+        std::os::unix::fs::symlink(team.home(), around.join("home.git")).unwrap();
+        let home = around.join("home.git");
+        a.git(&format!("remote set-url origin 'file://{}'", home.display()));
+        a.new_session("--id here -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.git(&format!("remote set-url origin '{}'", home.display()));
+        b.session("claim here").fails(1).says("which is no remote of this clone");
+        fs::remove_file(&home).unwrap();
+        fs::rename(team.home(), &home).unwrap();
+        b.session("claim here").ok().says("owned by this clone");
+        a.session("fetch").ok().says("here: taken over");
+        fs::rename(&home, team.home()).unwrap();
+    }
+
     fn a_remote_that_hangs_is_given_up(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];
