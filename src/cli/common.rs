@@ -250,7 +250,8 @@ pub fn warn_unsaved(lines: &[String], what: &str) {
 /// What to do about a session that another clone owns: that clone is asked.
 #[derive(Debug, clap::Args)]
 pub struct Asking {
-    /// For a session of another clone, which is asked: wait for its answer, for so long (30s, 10m) or for ever
+    /// Ask the session's home whose it is, and wait for the answer of another clone that owns it, for so long (30s, 10m)
+    /// or for ever
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration::parse)]
     wait: Option<Option<Duration>>,
 }
@@ -265,8 +266,24 @@ impl Asking {
         telling: &Telling,
     ) -> Result<Option<Session>, Failure> {
         let (id, summary) = (session.id(), &session.event.summary);
-        if ws.owns(summary) || summary.home.is_none() {
+        if summary.home.is_none() {
             return Ok(None);
+        }
+        if ws.owns(summary) {
+            // Who wants to wait for another clone knows of one that has taken it over.
+            if self.wait.is_none() {
+                return Ok(None);
+            }
+            let (ours, unknown) = requests::is_ours(ws, id)?;
+            if let Some(why) = unknown {
+                let why = crate::render::escape(&why);
+                out::say(&format!(
+                    "warning: {id}: its home was not asked whose it is: {why}"
+                ));
+            }
+            if ours {
+                return Ok(None);
+            }
         }
         let asked = requests::ask(ws, id, &wish)?;
         let host = crate::render::escape(&asked.host);

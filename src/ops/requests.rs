@@ -10,6 +10,7 @@ use super::record::{load, record};
 use super::remotes::home;
 use super::stop::{Stop, suspend, terminate};
 use super::tracking::{Here, What, names};
+use super::wait::bring as bring_log;
 use super::workspace::{Workspace, host, random_word};
 use crate::git::refs::Outcome;
 use crate::git::remote::{Fetched, Lease, Pushed, Remote, Update, Wanted};
@@ -152,6 +153,20 @@ pub fn send_waiting(
         }
     }
     Ok(unsent)
+}
+
+/// Asks home whether a session still is this clone's; gives why that can't be told, if it can't.
+///
+/// # Errors
+/// A session that can't be read.
+pub fn is_ours(ws: &mut Workspace, id: &SessionId) -> Result<(bool, Option<String>)> {
+    ws.prepare()?;
+    let ws = &*ws;
+    let unknown = match bring_log(ws, &load(ws, id)?) {
+        Ok(why) => why,
+        Err(error) => Some(error.to_string()),
+    };
+    Ok((ws.owns(&load(ws, id)?.event.summary), unknown))
 }
 
 /// Waits until the owner has answered.

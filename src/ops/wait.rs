@@ -202,7 +202,7 @@ impl News {
 }
 
 /// Follows the session's log at its home; gives why that can't be, if it can't.
-fn bring(ws: &Workspace, session: &Session) -> Result<Option<String>> {
+pub fn bring(ws: &Workspace, session: &Session) -> Result<Option<String>> {
     let Some(remote) = home(ws, &session.event.summary)? else {
         return Ok(None);
     };

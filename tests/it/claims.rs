@@ -191,6 +191,38 @@ on_every_format! {
         assert_eq!(a.tip("apart"), b.tip("apart"));
     }
 
+    fn who_waits_for_an_owner_asks_home_first_who_that_is(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let mut held = a.hold("--id moves");
+        a.session("suspend moves").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.fifo("up0");
+        b.fifo("on0");
+        b.session("resume --trust moves").ok();
+        b.meet(&mut held);
+        // It is suspended, and a's own, as far as that knows.
+        assert_eq!((a.state("moves").as_str(), &a.show("moves")["here"]), ("suspended", &true.into()));
+        let asking = a.session_command("terminate --wait moves").spawn();
+        until("it is asked", || !team.at_home("for-each-ref refs/session-inbox").is_empty());
+        assert_eq!(b.state("moves"), "running");
+        until("b has answered", || {
+            b.session("sync").ok();
+            b.state("moves") == "terminated"
+        });
+        b.session("sync").ok();
+        asking.end().ok().says("moves: asked '").says("has done it");
+        assert_eq!(a.tip("moves"), b.tip("moves"));
+        // What still is its own needs no home that answers.
+        a.new_session("--id stays -- true");
+        a.session("push").ok();
+        std::fs::rename(team.home(), team.home().with_extension("away")).unwrap();
+        let run = a.session("terminate --wait stays");
+        run.ok().says("its home was not asked whose it is").says("stays: terminated (cancelled)");
+        std::fs::rename(team.home().with_extension("away"), team.home()).unwrap();
+    }
+
     fn what_is_asked_of_the_owner_is_done_and_answered(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
