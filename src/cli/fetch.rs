@@ -84,6 +84,9 @@ pub fn tell(report: &Report, quiet: bool) {
             out::say(&format!("{}: {}", line.id, escape(&says)));
         }
     }
+    for (name, why) in &report.works_set_aside {
+        out::say(&escape(&format!("{name}: set aside: {why}")));
+    }
     for (id, followed) in report.branches.iter().filter(|_| !quiet) {
         let branch = crate::store::names::branch(id);
         let says = match followed {
@@ -187,6 +190,11 @@ pub fn to_json(report: &Report) -> Value {
         });
         json["branches"] = json!(branches.collect::<Vec<_>>());
     }
+    if !report.works_set_aside.is_empty() {
+        let works = report.works_set_aside.iter();
+        let works = works.map(|(name, why)| json!({ "ref": name, "result": "set-aside", "reason": why }));
+        json["work"] = json!(works.collect::<Vec<_>>());
+    }
     if report.notes.left_out > 0 {
         json["notesLeftOut"] = json!(report.notes.left_out);
     }
@@ -197,8 +205,8 @@ pub fn to_json(report: &Report) -> Value {
     json
 }
 
-/// 1 where a log could not be followed.
+/// 1 where a log could not be followed, or work could not be had.
 pub fn code(report: &Report) -> i32 {
     let refused = |line: &crate::ops::fetch::Line| matches!(line.fate, Fate::Refused(_));
-    i32::from(report.lines.iter().any(refused))
+    i32::from(report.lines.iter().any(refused) || !report.works_set_aside.is_empty())
 }

@@ -52,6 +52,8 @@ pub struct Report {
     pub notes: provenance::Brought,
     /// What became of the branches of sessions whose work came.
     pub branches: Vec<(SessionId, Followed)>,
+    /// References to work that could not be had, and why.
+    pub works_set_aside: Vec<(String, String)>,
 }
 
 impl Report {
@@ -132,7 +134,8 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
         note_asked(ws, remote.name())?;
     }
     if what.work && !what.dry_run {
-        let mut whose = super::work::bring_all(ws, &remote, &names.works)?;
+        let super::work::Came { mut whose, set_aside } = super::work::bring_all(ws, &remote, &names.works)?;
+        report.works_set_aside = set_aside;
         whose.extend(what.ids.iter().cloned());
         whose.extend(
             report
@@ -192,6 +195,7 @@ pub fn follow(
         skipped: names.skipped.len(),
         notes: provenance::Brought::default(),
         branches: Vec::new(),
+        works_set_aside: Vec::new(),
     };
     let (mut ours, mut theirs) = (Walk::through(local), Walk::through(seen));
     let mut differs =

@@ -75,9 +75,12 @@ pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<(
             Some((summary.id.clone(), clone, *oid))
         })
         .collect();
-    bring_all(ws, remote, &there)?;
+    let came = bring_all(ws, remote, &there)?;
     if is_here(ws, summary) {
         return Ok(());
+    }
+    if let Some((name, why)) = came.set_aside.into_iter().next() {
+        return Err(crate::git::Error::Malformed(format!("'{name}': {why}")).into());
     }
     // A session that never ran has a base and no work; the remote may have it on some branch.
     if let (None, Some(base)) = (summary.work, summary.head.or(summary.base))
@@ -100,15 +103,24 @@ pub fn bring(ws: &Workspace, remote: &Remote<'_>, summary: &Summary) -> Result<(
     })
 }
 
-/// Fetches clones' work references that are not here, each under its own name; gives whose came.
+/// What came of clones' work.
+#[derive(Debug, Default)]
+pub struct Came {
+    /// Whose work is here now that was not, or was older.
+    pub whose: BTreeSet<SessionId>,
+    /// References that could not be had, and why.
+    pub set_aside: Vec<(String, String)>,
+}
+
+/// Fetches clones' work references that are not here, each under its own name.
 pub fn bring_all(
     ws: &Workspace,
     remote: &Remote<'_>,
     there: &[(SessionId, String, ObjectId)],
-) -> Result<BTreeSet<SessionId>> {
+) -> Result<Came> {
     let own = ws.clone_id().unwrap_or_default();
     let prefix = match there {
-        [] => return Ok(BTreeSet::new()),
+        [] => return Ok(Came::default()),
         [(id, ..)] => names::works(id),
         _ => names::WORKS.to_owned(),
     };
@@ -120,7 +132,7 @@ pub fn bring_all(
         .map(|reference| (reference.name, reference.target))
         .collect();
     let mut wanted = Vec::new();
-    let mut whose = BTreeSet::new();
+    let mut came = Came::default();
     for (id, clone, oid) in there {
         let name = names::work(id, clone);
         let here = here.get(BStr::new(&name));
@@ -130,7 +142,7 @@ pub fn bring_all(
             false => here != Some(&Target::Object(*oid)),
         };
         if is_wanted {
-            whose.insert(id.clone());
+            came.whose.insert(id.clone());
             wanted.push(Wanted {
                 from: name.clone(),
                 to: name,
@@ -138,12 +150,12 @@ pub fn bring_all(
         }
     }
     if wanted.is_empty() {
-        return Ok(whose);
+        return Ok(came);
     }
     for (name, fetched) in remote.fetch(&wanted)? {
         if let Fetched::Refused(why) = fetched {
-            return Err(crate::git::Error::Malformed(format!("'{name}': {why}")).into());
+            came.set_aside.push((name, why));
         }
     }
-    Ok(whose)
+    Ok(came)
 }

@@ -135,6 +135,32 @@ on_one_format! {
         a.session("push").ok().says("worked: up to date, work: sent");
     }
 
+    fn work_that_cant_be_had_is_named_and_hinders_no_other(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        let (a, b, c) = (&team[0], &team[1], &team[2]);
+        for id in ["one", "two"] {
+            a.run_script(&format!("--id {id}"), "echo made > made.txt").ok();
+        }
+        a.session("push").ok();
+        let script = "blob=$(echo evil | git hash-object -w --stdin)
+            tree=$(printf '100644 blob %s\\t.git\\n' $blob | git mktree)
+            git update-ref refs/session-work/one/evil $(git commit-tree -m x $tree)";
+        a.command("sh").args(["-ec", script]).within(&team.home()).run().ok();
+        b.git("config fetch.fsckObjects true");
+        let run = b.session("fetch --work");
+        run.exits(1).says("one: new").says("two: new").says("refs/session-work/one/evil: set aside: ");
+        for id in ["one", "two"] {
+            b.session(&format!("diff {id}")).ok().prints("made.txt");
+        }
+        let json = b.session("fetch --work --json").exits(1).json();
+        assert_eq!(json["work"][0]["ref"], "refs/session-work/one/evil");
+        // It is in the way of nobody who wants what the log names.
+        c.git("config fetch.fsckObjects true");
+        c.session("fetch").ok();
+        let back = c.session("restore --trust one").ok().text();
+        assert!(Path::new(&back).join("made.txt").exists());
+    }
+
     fn a_remote_that_is_not_there_changes_nothing_here(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
