@@ -201,18 +201,25 @@ impl Args {
 
 /// Refs that are none of ours are counted, by the reason.
 fn say_skipped(skipped: &[(gix::bstr::BString, String)]) {
-    let mut reasons: HashMap<&str, (usize, &gix::bstr::BString)> = HashMap::new();
-    for (name, why) in skipped {
-        reasons.entry(why).or_insert((0, name)).0 += 1;
+    let mut reasons: HashMap<String, (usize, &(gix::bstr::BString, String))> = HashMap::new();
+    for one @ (name, why) in skipped {
+        // A reason has the ref's name in it, or the end of that, which is another one each time.
+        let name = name.to_string();
+        let ends = name.match_indices('/').map(|(at, _)| &name[at + 1..]);
+        let reason = [&*name]
+            .into_iter()
+            .chain(ends)
+            .fold(why.clone(), |why, end| why.replace(&format!("'{end}'"), "it"));
+        reasons.entry(reason).or_insert((0, one)).0 += 1;
     }
     let mut lines: Vec<String> = reasons
         .into_iter()
-        .map(|(why, (count, name))| match count {
+        .map(|(reason, (count, (name, why)))| match count {
             1 => format!("skipped: {}", escape(why)),
             _ => format!(
                 "skipped {count} refs like '{}': {}",
                 escape(&name.to_string()),
-                escape(why)
+                escape(&reason)
             ),
         })
         .collect();

@@ -200,6 +200,14 @@ on_every_format! {
             .collect();
         assert_eq!(ids, ["ours"], "{run}");
         assert_eq!(json["skipped"], 7, "{run}");
+        // Many are not a line each.
+        sandbox.git("update-ref refs/sessions/plain-2 HEAD");
+        sandbox.git("update-ref refs/sessions/nested/two HEAD");
+        let run = sandbox.session("list");
+        run.ok().says("skipped 2 refs like 'refs/sessions/plain': it is not a session of ours: the commit has no");
+        run.says("skipped 3 refs like 'refs/sessions/UPPER': it is not a session of ours: it is no session's id");
+        sandbox.git("update-ref -d refs/sessions/plain-2");
+        sandbox.git("update-ref -d refs/sessions/nested/two");
         for id in ["plain", "blob", "tag", "nested/one", "another"] {
             for verb in ["show", "start", "terminate", "note -m x"] {
                 let run = sandbox.session(&format!("{verb} {id}"));
