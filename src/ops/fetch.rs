@@ -21,7 +21,7 @@ use crate::git::remote::{Remote, RemoteFault};
 use crate::session::SessionId;
 use crate::session::merge::Relation;
 use crate::store::names::{NOTES, work};
-use crate::store::{Append, Session};
+use crate::store::{self, Append, Session};
 
 /// Why a log is not followed that went on here while it was fetched.
 pub const CHANGED_HERE: &str = "it was changed here meanwhile";
@@ -233,7 +233,7 @@ pub fn follow(
                 });
                 continue;
             }
-            Some(Brought::Foreign(_)) if !local.contains_key(&id) => {
+            Some(Brought::Foreign(_)) if !is_session(ws, &id, local.get(&id)) => {
                 report.skipped += 1;
                 continue;
             }
@@ -319,6 +319,12 @@ fn fenced(ws: &Workspace, theirs: &Session) -> Result<Fate> {
         host: theirs.event.summary.host.clone(),
         work: is_there.then_some(work),
     })
+}
+
+/// Whether what stands here under an id is a session, and not something of somebody else's.
+fn is_session(ws: &Workspace, id: &SessionId, tip: Option<&ObjectId>) -> bool {
+    let read = |tip: &ObjectId| ws.store().at(id, *tip);
+    tip.is_some_and(|tip| !matches!(read(tip), Err(store::Error::NotOurs { .. })))
 }
 
 /// Whether the remote is not there any more, so that nothing else can be had of it either.

@@ -135,7 +135,8 @@ pub fn send_waiting(
     let mut unsent = Vec::new();
     for entry in ws.store().inbox(None)?.entries {
         let is_request = matches!(entry.inbox, Inbox::Request { .. });
-        let Some(session) = ws.store().load(entry.id())? else {
+        // What stands here under its id may be somebody else's.
+        let Ok(Some(session)) = ws.store().load(entry.id()) else {
             continue;
         };
         let summary = &session.event.summary;
@@ -250,16 +251,17 @@ pub fn bring(
     inbox: &[(SessionId, String, gix::ObjectId)],
     ids: &[SessionId],
 ) -> Result<Brought> {
-    let is_for_us = |id: &SessionId| -> Result<bool> {
-        let Some(session) = ws.store().load(id)? else {
-            return Ok(false);
-        };
-        let summary = &session.event.summary;
-        Ok(ws.owns(summary) && super::remotes::is_home(ws, summary, remote))
+    let is_for_us = |id: &SessionId| {
+        // What stands here under that id may be somebody else's.
+        let session = ws.store().load(id).ok().flatten();
+        session.is_some_and(|session| {
+            let summary = &session.event.summary;
+            ws.owns(summary) && super::remotes::is_home(ws, summary, remote)
+        })
     };
     let mut wanted = Vec::new();
     for (id, nonce, _) in inbox {
-        if is_for_us(id)? {
+        if is_for_us(id) {
             let name = refnames::inbox(id, nonce);
             wanted.push(Wanted {
                 from: name.clone(),
@@ -280,7 +282,7 @@ pub fn bring(
     let all = ws.store().inbox(None)?;
     for entry in all.entries {
         let id = entry.id();
-        if (ids.is_empty() || ids.contains(id)) && is_for_us(id)? {
+        if (ids.is_empty() || ids.contains(id)) && is_for_us(id) {
             brought.entries.push(entry);
         }
     }
@@ -289,7 +291,7 @@ pub fn bring(
         let Some((id, _)) = refnames::inbox_of(&name) else {
             continue;
         };
-        if (ids.is_empty() || ids.contains(&id)) && is_for_us(&id)? {
+        if (ids.is_empty() || ids.contains(&id)) && is_for_us(&id) {
             brought.left.push((name, why));
         }
     }

@@ -194,6 +194,25 @@ on_every_format! {
         assert!(!run.to_string().contains("would be fetched"), "{run}");
     }
 
+    fn what_is_somebody_elses_here_and_there_keeps_no_session_from_its_news(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id ours -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("note ours -m asked").ok();
+        team.at_home("update-ref refs/sessions/alien main");
+        a.git("fetch -q origin refs/sessions/*:refs/sessions/*");
+        // Not even where there is a letter for it, or it goes on there.
+        team.at_home("update-ref refs/session-inbox/alien/letter main");
+        let next = a.commit_file(&a.repo(), "next", "next\n");
+        a.git("push -q origin main");
+        team.at_home(&format!("update-ref refs/sessions/alien {next}"));
+        a.session("fetch").ok().says("1 session is up to date").says("1 ref there is no session of ours");
+        a.session("sync").ok().says("ours: note, as '").says("ours: sent");
+        assert_eq!(team.at_home("for-each-ref refs/session-inbox/ours"), "");
+    }
+
     fn of_many_sessions_those_that_went_on_elsewhere_are_told_and_hinder_no_other(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
