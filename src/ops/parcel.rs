@@ -1,6 +1,6 @@
 //! What of a session goes to a remote: its log, with a home event where this is the first time, and its work.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use gix::ObjectId;
 
@@ -46,7 +46,7 @@ pub struct Holds {
 /// What a remote has already.
 pub struct Known {
     logs: BTreeMap<SessionId, ObjectId>,
-    works: HashSet<(String, ObjectId)>,
+    works: HashMap<String, ObjectId>,
     /// What is known of logs before they are sent: that there is nothing to send, or that they won't be taken.
     foreseen: BTreeMap<SessionId, Sent>,
     /// Sessions of which it has what this clone itself recorded, and sent without hearing that it had arrived.
@@ -167,7 +167,18 @@ impl Parcel {
         }
         let mut work_sent = (!works.is_empty()).then_some(Sent::Pending);
         if let Some(known) = known {
-            works.retain(|work| !known.works.contains(work));
+            let own = refnames::work(session.id(), ws.clone_id().unwrap_or_default());
+            works.retain(|(name, oid)| match known.works.get(name) {
+                None => true,
+                Some(there) if there == oid => false,
+                // Each clone alone writes its own, so what is there of another one may be newer than what is here.
+                Some(there) => {
+                    !dry_run
+                        || *name == own
+                        || objects::exists(&ws.repo, *there)
+                            && objects::is_ancestor(&ws.repo, *there, *oid).unwrap_or(false)
+                }
+            });
         }
         if works.is_empty() && work_sent.is_some() {
             work_sent = Some(Sent::UpToDate);

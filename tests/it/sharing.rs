@@ -103,6 +103,8 @@ on_every_format! {
         a.session("terminate --kill goes").ok();
         a.session("push").ok();
         b.session("fetch").ok();
+        let run = b.session("push -n");
+        assert!(!run.ok().to_string().contains("would be sent"), "{run}");
         let run = b.session("push");
         assert!(!run.ok().to_string().contains("not sent"), "{run}");
     }
