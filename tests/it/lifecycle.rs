@@ -4,10 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
+use git_session::git::Repo;
+use git_session::session::Kind;
+use git_session::store::Store;
 use rustix::process::{Pid, Signal};
 
 use crate::sandbox::{Running, Sandbox, processes, until};
-use crate::{on_every_format, on_one_format};
+use crate::{logs, on_every_format, on_one_format};
 
 on_every_format! {
     fn a_session_lives_from_new_to_terminate(sandbox: &Sandbox) {
@@ -167,6 +170,23 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn a_log_that_has_no_room_for_another_attempt_ends_with_the_last_one(sandbox: &Sandbox) {
+        sandbox.git("config session.fsync false");
+        let id = sandbox.new_session("--id full --retries 3 -- sh -c 'exit 3'");
+        let repo = Repo::open(&sandbox.repo()).unwrap();
+        let store = Store::new(&repo);
+        let mut session = store.load(&id.parse().unwrap()).unwrap().unwrap();
+        let before = session.tip;
+        for number in 0..10_000 {
+            session = logs::step(&repo, &session, Kind::Note, number, &number.to_string()).unwrap();
+        }
+        sandbox.git(&format!("update-ref refs/sessions/full {} {before}", session.tip));
+        sandbox.session("start full").ok();
+        sandbox.session("wait full").exits(3);
+        assert_eq!(sandbox.trailer("full", "Outcome"), "exit:3");
+        assert!(sandbox.trailer("full", "Reason").contains("which is the limit"));
+    }
+
     fn run_passes_the_exit_code_through(sandbox: &Sandbox) {
         std::fs::write(sandbox.file("not-a-program"), "no").unwrap();
         let place = sandbox.file("not-a-program");

@@ -14,7 +14,7 @@ use crate::ops::recover::ladder;
 use crate::ops::settle::{End, settle};
 use crate::ops::workspace::random_word;
 use crate::session::{Claim, Kind, Outcome, State};
-use crate::store::Session;
+use crate::store::{self, Session};
 use crate::worker::{self, SpawnError, Wake, spawn};
 
 /// The pause before the second attempt; it doubles with each further one.
@@ -129,6 +129,21 @@ impl Supervisor {
             let error = match self.restart(&session, last) {
                 Ok(Report::Runs) => return Ok(Next::GoOn),
                 Ok(_) => return Ok(Next::Over),
+                // No waiting helps a log that is full.
+                Err(error @ Error::Store(store::Error::Full(_))) => {
+                    let (outcome, reason) = (Some(last.clone()), Some(error.to_string()));
+                    settle(
+                        &self.ws,
+                        &self.id,
+                        Kind::Terminate,
+                        &End {
+                            outcome,
+                            reason,
+                            ..End::default()
+                        },
+                    )?;
+                    return Ok(Next::Over);
+                }
                 Err(error) => error,
             };
             if !is_told {
