@@ -108,15 +108,24 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
     };
     let target = run_dir.target(Some(&run));
     run_dir.write_intent(&intent(&run, IntentKind::Pause, None, DAY))?;
-    let settled = freeze(&target).map_err(Error::from).and_then(|frozen| {
-        if !frozen.moving.is_empty() {
-            let what = "some of its processes can't be paused".to_owned();
-            return Err(Error::Lacking { id: id.clone(), what });
+    let settled = match freeze(&target) {
+        Ok(frozen) => {
+            let settled = match frozen.moving.is_empty() {
+                true => settle(ws, id, Kind::Checkpoint, &saved),
+                false => Err(Error::Lacking {
+                    id: id.clone(),
+                    what: "some of its processes can't be paused".to_owned(),
+                }),
+            };
+            // Whatever became of the snapshot, the worker goes on.
+            frozen.release(&target)?;
+            settled
         }
-        settle(ws, id, Kind::Checkpoint, &saved)
-    });
-    // Whatever became of the snapshot, the worker goes on.
-    thaw(&target)?;
+        Err(error) => {
+            thaw(&target)?;
+            Err(error.into())
+        }
+    };
     run_dir.clear_intent()?;
     settled
 }
@@ -235,7 +244,7 @@ fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> 
     if frozen.moving.is_empty() && run.worker.as_ref().is_some_and(|worker| worker.is_alive()) {
         return Ok(());
     }
-    thaw(&target)?;
+    frozen.release(&target)?;
     run_dir.clear_intent()?;
     let what = "its processes can't be held".to_owned();
     Err(Error::Lacking { id: id.clone(), what })

@@ -30,10 +30,17 @@ pub struct Frozen {
     pub moving: Vec<Process>,
 }
 
+impl Frozen {
+    /// Continues what was stopped, and nothing that stood still before.
+    pub fn release(self, target: &Target) -> Result<(), PlatformError> {
+        send(target, self.stopped, Signal::CONT).map(drop)
+    }
+}
+
 /// Stops every process of a job, and returns when two looks in a row find none that moves.
 ///
-/// Takes up to five seconds. On an error, as when some are still moving, the caller decides whether to
-/// [`thaw`]. Errors only where the table of processes can't be read.
+/// Takes up to five seconds. When some are still moving the caller decides whether to [release](Frozen::release) the
+/// others; after an error, whether to [`thaw`] all. Errors only where the table of processes can't be read.
 pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
     let start = Instant::now();
     let mut frozen = Frozen::default();

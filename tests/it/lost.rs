@@ -139,6 +139,18 @@ on_one_format! {
         sandbox.let_end(&held, 0);
     }
 
+    fn what_stood_still_before_a_checkpoint_does_so_after_it(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id halved");
+        sandbox.fifo("child");
+        sandbox.order(&held, "sleep 1000 & kill -STOP $!; echo $! >\"$FIFOS/child\"");
+        let child: i32 = sandbox.hear("child").parse().unwrap();
+        wait_until("the child stands still", || doing(child) == Some('T'));
+        sandbox.session("checkpoint halved").ok();
+        assert_eq!(doing(child), Some('T'));
+        // The worker itself goes on.
+        sandbox.let_end(&held, 0);
+    }
+
     fn a_worktree_that_was_only_begun_goes_with_its_session(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         sandbox.new_session("--id begun -- true");
