@@ -91,7 +91,7 @@ impl Known {
         let seen = last_seen(ws, remote.name())?;
         for (id, brought) in bring(ws, remote, &changed, &seen)? {
             if let (Brought::Session(theirs), Some(ours)) = (brought, ours.get(&id))
-                && ws.store().contains(&theirs, ours)?
+                && matches!(ws.store().contains(&theirs, ours), Ok(true))
             {
                 if regained(ws, ours, &theirs)? {
                     known.regained.insert(id, *theirs);

@@ -6,6 +6,7 @@ use gix::ObjectId;
 
 use super::error::{Error, Result};
 use super::fence::refused;
+use super::fetch::is_cut;
 use super::own_name::contradiction;
 use super::parcel::{Holds, Known, Parcel, Sent};
 use super::provenance;
@@ -102,16 +103,30 @@ pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run
         false => Some(Known::ask(ws, remote, &sessions, dry_run)?),
     };
     let here = works_here(ws, &sessions)?;
+    let alone = sessions.len() == 1;
     let mut parcels = Vec::with_capacity(sessions.len());
+    let mut lines = Vec::new();
     for session in sessions {
-        let works = here.get(session.id()).cloned().unwrap_or_default();
-        parcels.push(Parcel::pack(ws, remote, session, works, known.as_ref(), dry_run)?);
+        let id = session.id().clone();
+        let works = here.get(&id).cloned().unwrap_or_default();
+        match Parcel::pack(ws, remote, session, works, known.as_ref(), dry_run) {
+            Ok(parcel) => parcels.push(parcel),
+            // One that can't be read keeps no other here.
+            Err(error) if !alone => lines.push(Line {
+                id,
+                log: Sent::Refused(error.to_string()),
+                work: None,
+                holds: None,
+            }),
+            Err(error) => return Err(error),
+        }
     }
     let notes = match dry_run {
         true => None,
         false => deliver(ws, remote, &mut parcels)?,
     };
-    let lines = parcels.into_iter().map(Parcel::line).collect();
+    lines.extend(parcels.into_iter().map(Parcel::line));
+    lines.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(Report {
         remote: remote.name().to_owned(),
         lines,
@@ -200,8 +215,12 @@ fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Resul
             Err(error) => unsent = Some(error.to_string()),
         }
     }
+    let alone = parcels.len() == 1;
     for parcel in parcels {
-        settle(ws, remote, parcel, &sent)?;
+        match settle(ws, remote, parcel, &sent) {
+            Err(error) if !alone && !is_cut(&error) => parcel.log_sent = Sent::Refused(error.to_string()),
+            settled => settled?,
+        }
     }
     Ok(
         match notes
@@ -214,24 +233,14 @@ fn deliver(ws: &Workspace, remote: &Remote<'_>, parcels: &mut [Parcel]) -> Resul
     )
 }
 
-/// Pushes, and notes in the same connection: a remote that takes nothing with them may well take the rest.
+/// Pushes, and notes in the same connection.
 fn push_with(
     remote: &Remote<'_>,
     updates: &[Update],
     notes: Option<&Update>,
 ) -> crate::git::Result<Vec<(String, Pushed)>> {
-    let Some(notes) = notes else {
-        return remote.push(updates);
-    };
-    let all: Vec<Update> = updates.iter().chain([notes]).cloned().collect();
-    let pushed = remote.push(&all)?;
-    let refused = |(_, pushed): &(String, Pushed)| matches!(pushed, Pushed::Refused(_));
-    if !pushed.iter().all(refused) {
-        return Ok(pushed);
-    }
-    let mut again = remote.push(updates)?;
-    again.extend(pushed.into_iter().filter(|(name, _)| *name == notes.name));
-    Ok(again)
+    let all: Vec<Update> = updates.iter().chain(notes).cloned().collect();
+    remote.push(&all)
 }
 
 /// Whether it makes no difference to such an error what is sent.

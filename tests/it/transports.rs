@@ -65,6 +65,7 @@ macro_rules! over {
 
 over!(another_hash_at_the_other_end_is_named: path Path, file File, daemon Daemon, http Http, ssh Ssh);
 over!(a_push_whose_server_is_killed_is_pushed_again: daemon Daemon, http Http, ssh Ssh);
+over!(what_is_broken_here_or_refused_there_keeps_no_other_here: path Path, daemon Daemon, http Http, ssh Ssh);
 over!(shallow_clones_hand_over_to_each_other: file File, http Http);
 over!(credentials_in_a_url_are_shown_and_kept_nowhere: basic Basic);
 over!(a_wrong_password_is_an_error_that_asks_nobody: basic Basic);
@@ -305,6 +306,42 @@ fn a_push_whose_server_is_killed_is_pushed_again(transport: Transport) {
             .ok()
             .prints("made.txt");
     }
+    team.at_home("fsck --strict --no-dangling --no-progress");
+}
+
+fn what_is_broken_here_or_refused_there_keeps_no_other_here(transport: Transport) {
+    let team = Team::over(transport, Format::PLAIN, &[Format::PLAIN]);
+    let a = &team[0];
+    a.will_be_broken();
+    let ids = ["big", "first", "lacks", "last", "torn"];
+    for id in ids {
+        a.run_script(&format!("--id {id}"), &format!("echo {id} > made.txt"))
+            .ok();
+    }
+    // As hosts do that look at what they get: they take all of a push, or nothing.
+    let hook = team.home().join("hooks/pre-receive");
+    let script = "#!/bin/sh\n! grep -q refs/session-work/big/ || { echo 'it is too big' >&2; exit 1; }\n";
+    std::fs::write(&hook, script).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "cd .git/objects; mv pack packs; mkdir pack
+        find packs -name '*.pack' | while read pack; do git unpack-objects -q < $pack; done
+        for lost in $(echo lacks | git hash-object --stdin) $(git rev-parse refs/sessions/torn~1); do
+        rm -f $(echo $lost | sed 's,..,&/,'); done";
+    a.command("sh").args(["-ec", script]).run().ok();
+    let run = a.session("push");
+    run.exits(1)
+        .says("big: sent, work: not sent (pre-receive hook declined: it is too big)");
+    run.says("first: sent, work: sent").says("last: sent, work: sent");
+    run.says("lacks: sent, work: not sent (")
+        .says("unable to read")
+        .says("torn: refused: ");
+    for id in ["big", "first", "lacks", "last"] {
+        assert_eq!(team.tip_at_home(id), a.tip(id));
+    }
+    let works = team.at_home("for-each-ref --format=%(refname) refs/session-work");
+    assert_eq!(works.lines().count(), 2, "{works}");
+    a.session("push").exits(1).says("2 sessions are up to date");
+    a.session("sync").exits(1).says("2 sessions are up to date");
     team.at_home("fsck --strict --no-dangling --no-progress");
 }
 

@@ -13,6 +13,12 @@ const CHUNK: usize = 200_000;
 /// How often an update is tried that lost against something else than another update.
 const TRIES: usize = 4;
 
+/// How many pushes may be refused as a whole, and how many more for each that is not.
+const FAILURES: usize = 16;
+const FAILURES_EACH: usize = 4;
+/// Reasons of remotes that are about all that a push brings, or about its objects.
+const OF_ALL: [&str; 2] = ["pre-receive hook declined", "unpacker error"];
+
 /// One reference on the remote that is to be moved, made or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
@@ -80,8 +86,63 @@ impl Remote<'_> {
         Ok(updates.iter().filter_map(known).collect())
     }
 
-    /// Pushes what one child can be given; what the remote had no lock for is tried again.
+    /// Pushes what one child can be given. What is refused as a whole is tried in parts, so that what can't be sent, or
+    /// is not taken, keeps nothing else here.
     fn push_chunk<'u>(&self, updates: &[&'u Update], results: &mut HashMap<&'u str, Pushed>) -> Result<()> {
+        let mut batches = vec![updates.to_vec()];
+        let mut borne = FAILURES;
+        while let Some(batch) = batches.pop() {
+            let refused = match self.push_batch(&batch, results) {
+                Ok(()) => batch
+                    .iter()
+                    .all(|update| is_of_all(results.get(update.name.as_str()))),
+                // What is pushed alone, and may be done or not, is for the caller to look at.
+                Err(error) if updates.len() == 1 => return Err(error),
+                Err(error) => self.is_about_some(error, &batch, results)?,
+            };
+            if !refused {
+                borne += FAILURES_EACH;
+            } else if batch.len() > 1 && borne > 0 {
+                borne -= 1;
+                let (one, two) = batch.split_at(batch.len() / 2);
+                batches.extend([two.to_vec(), one.to_vec()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a push may have failed by what was sent: then the remote is there, and nothing is lost by sending it
+    /// again. Otherwise that is the error.
+    fn is_about_some<'u>(
+        &self,
+        error: Error,
+        batch: &[&'u Update],
+        results: &mut HashMap<&'u str, Pushed>,
+    ) -> Result<bool> {
+        let is_lost = |why| matches!(why, RemoteFault::Unreachable | RemoteFault::Other);
+        let all_follow = batch.iter().all(|update| update.lease == Lease::FastForward);
+        let said = match &error {
+            Error::Remote { why, said, .. } if is_lost(*why) && all_follow => said.clone(),
+            _ => return Err(error),
+        };
+        let Ok(now) = self.list(&[&batch[0].name]) else {
+            return Err(error);
+        };
+        if let [update] = batch {
+            let is_done = now
+                .iter()
+                .any(|(name, at)| *name == update.name && Some(*at) == update.new);
+            let pushed = match is_done {
+                true => Pushed::Done,
+                false => Pushed::Refused(said),
+            };
+            results.insert(&update.name, pushed);
+        }
+        Ok(true)
+    }
+
+    /// Pushes in one go; what the remote had no lock for is tried again.
+    fn push_batch<'u>(&self, updates: &[&'u Update], results: &mut HashMap<&'u str, Pushed>) -> Result<()> {
         let mut open: Vec<&Update> = updates.to_vec();
         for attempt in 1.. {
             if open.is_empty() {
@@ -168,7 +229,14 @@ impl Remote<'_> {
             git = git.arg(format!("{new}:{}", update.name));
         }
         let output = self.run(git)?;
-        let hook = remote_speech(&output.stderr);
+        let hook = match remote_speech(&output.stderr) {
+            said if said.is_empty() => fault::line(&output.stderr)
+                .split("; ")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            said => said,
+        };
         let mut statuses: HashMap<String, (usize, Status)> = HashMap::new();
         let mut lost = false;
         for line in output.stdout.lines() {
@@ -208,6 +276,14 @@ impl Remote<'_> {
             .map(|(name, (_, status))| (name, status))
             .collect())
     }
+}
+
+/// Whether an update was refused along with all that was pushed with it.
+fn is_of_all(pushed: Option<&Pushed>) -> bool {
+    let Some(Pushed::Refused(why)) = pushed else {
+        return false;
+    };
+    OF_ALL.iter().any(|reason| why.starts_with(reason))
 }
 
 /// What git told of one update.
@@ -281,7 +357,11 @@ fn refusal(what: &str, reason: &str, hook: &str) -> Status {
         return Status::Contended(reason.to_owned());
     }
     let mut said = url::redact(if reason.is_empty() { what } else { reason });
-    if reason.contains("hook declined") && !hook.is_empty() {
+    if ["hook declined", "unpacker error"]
+        .iter()
+        .any(|why| reason.contains(why))
+        && !hook.is_empty()
+    {
         said = format!("{said}: {hook}");
     }
     Status::Told(Pushed::Refused(said))
@@ -295,7 +375,8 @@ fn remote_speech(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines = text.split(['\n', '\r']).filter_map(|line| {
         let said = line.strip_prefix("remote:")?.trim();
-        (!said.is_empty() && !fault::is_progress(line)).then_some(said)
+        let repeats = said.starts_with("error: hook declined to update ");
+        (!said.is_empty() && !repeats && !fault::is_progress(line)).then_some(said)
     });
     let said = lines.collect::<Vec<_>>().join("; ");
     url::redact(&said).chars().take(SPEECH).collect()
