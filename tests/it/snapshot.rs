@@ -483,6 +483,18 @@ fn repositories_in_the_midst_of_what_is_tracked_come_back_whole() {
 }
 
 #[test]
+fn what_is_in_a_submodule_that_was_never_set_up_comes_back() {
+    there_and_back(
+        "submodules without a repository",
+        r#"
+        for name in bare hollow more; do git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),$name; done
+        mkdir -p bare hollow/only/empty more; printf 'x\n' > more/x; chmod 600 more/x
+        "#,
+        &["git commit -qm modules"],
+    );
+}
+
+#[test]
 fn a_detached_head_comes_back() {
     there_and_back(
         "detached",

@@ -80,8 +80,10 @@ pub fn stored(
         }
         let name = manifest.nested.len().to_string();
         let tree = store(batch, &root, &|_| true)?;
-        if let Some(oid) = keep(&format!("{NESTED}/{name}"), path.as_ref(), tree, unsaved) {
-            inner.push(sub_tree(&name, oid));
+        let has_nothing = tree.tree.is_none() && tree.odd.is_empty();
+        let kept = keep(&format!("{NESTED}/{name}"), path.as_ref(), tree, unsaved);
+        if !has_nothing {
+            inner.extend(kept.map(|oid| sub_tree(&name, oid)));
             manifest.nested.push(Name(path.clone()));
         }
     }
