@@ -359,8 +359,11 @@ fn discovery_error(dir: &Path, source: gix::Error) -> Error {
         return Error::NotARepository(dir.to_owned());
     }
     // gix takes a worktree that is nowhere for somebody else's, and has its own words for a broken configuration.
-    let git = Git::find(Path::new(""), MINIMUM);
-    match git.and_then(|git| git.at(dir).args(["rev-parse", "--git-dir"]).run()) {
+    match in_gits_words(dir) {
+        Err(Error::Command { message, .. }) if message.starts_with("not a git repository") => {
+            let named = std::env::var_os(GIT_DIR).map(PathBuf::from);
+            return Error::NotARepository(named.unwrap_or_else(|| dir.to_owned()));
+        }
         Err(Error::Command { message, .. }) if !message.contains("dubious ownership") => {
             return Error::Unusable {
                 dir: dir.to_owned(),
@@ -374,4 +377,17 @@ fn discovery_error(dir: &Path, source: gix::Error) -> Error {
         what: format!("'{}'", dir.display()),
         source: source.into(),
     }
+}
+
+/// Where the user says that the repository is.
+const GIT_DIR: &str = "GIT_DIR";
+
+/// What git has against the repository that it would use in `dir`.
+fn in_gits_words(dir: &Path) -> Result<()> {
+    let git = Git::find(Path::new(""), MINIMUM)?.at(dir);
+    let git = match std::env::var_os(GIT_DIR) {
+        Some(named) => git.env(GIT_DIR, named),
+        None => git,
+    };
+    git.args(["rev-parse", "--git-dir"]).run().map(|_| ())
 }

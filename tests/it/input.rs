@@ -20,6 +20,11 @@ on_one_format! {
             sandbox.session("list").fails(128).says(what).says("hint: git itself");
         }
         fs::write(&config, good).unwrap();
+        let nowhere = |command: &mut std::process::Command| {
+            command.env("GIT_DIR", "/nowhere");
+        };
+        let run = sandbox.session_command("list").inner(nowhere).run();
+        run.fails(128).says("not a git repository").says("/nowhere");
     }
 
     fn a_setting_that_says_nothing_is_refused_before_anything_is_done(sandbox: &Sandbox) {
