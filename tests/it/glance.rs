@@ -1,7 +1,8 @@
 //! A worktree that is looked at but once is captured as one at which git has looked as well.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use git_session::git::{
     Durability::Relaxed,
@@ -10,7 +11,9 @@ use git_session::git::{
     worktree,
 };
 
-use crate::git_repo::{FORMATS, Sandbox, sh, signature};
+use gix::index::{File, decode, entry::Stat, write};
+
+use crate::git_repo::{FORMATS, Sandbox, formats, sh, signature};
 use crate::sandbox::Format;
 
 const BASE: &str = r"
@@ -76,6 +79,15 @@ fn edit(number: u8, name: u8) -> String {
     format!("{{ {edit}; }} >/dev/null 2>&1 || true\n")
 }
 
+/// A worktree whose files are older than its index.
+fn settled(sandbox: &Sandbox) -> PathBuf {
+    sh(&sandbox.root(), BASE);
+    let path = sandbox.beside("linked");
+    sandbox.git(["worktree", "add", "-q", "-b", "side", path.to_str().unwrap()]);
+    sh(&path, SETTLE);
+    path
+}
+
 fn take(repo: &Repo, path: &Path) -> Captured {
     let found = worktree::at(repo, path).unwrap().unwrap();
     let what = Capture {
@@ -104,10 +116,7 @@ proptest::proptest! {
         modes in proptest::bool::ANY,
     ) {
         let sandbox = Sandbox::new(FORMATS[format]);
-        sh(&sandbox.root(), BASE);
-        let path = sandbox.beside("linked");
-        sandbox.git(["worktree", "add", "-q", "-b", "side", path.to_str().unwrap()]);
-        sh(&path, SETTLE);
+        let path = settled(&sandbox);
         sandbox.git(["config", "core.fileMode", if modes { "true" } else { "false" }]);
         let script: String = edits.iter().map(|(number, name)| edit(*number, *name)).collect();
         sh(&path, &script);
@@ -118,6 +127,62 @@ proptest::proptest! {
         assert_eq!(one.unsaved, two.unsaved, "{script}");
         assert_eq!(one.work, two.work, "{script}");
     }
+}
+
+/// Has the index say of a changed file that it is what it was, at the time at which the file was changed, and lets the
+/// index be that much younger.
+fn vouch(
+    sandbox: &Sandbox,
+    worktree: &Path,
+    name: &str,
+    git_says: impl FnOnce(&mut Stat),
+    younger: Duration,
+) {
+    let repo = sandbox.repo();
+    let place = worktree::at(&repo, worktree)
+        .unwrap()
+        .unwrap()
+        .git_dir
+        .join("index");
+    let mut index = File::at(&place, repo.object_hash(), false, decode::Options::default()).unwrap();
+    let meta = gix::index::fs::Metadata::from_path_no_follow(&worktree.join(name)).unwrap();
+    let at = index.entry_index_by_path(name.into()).unwrap();
+    let stat = &mut index.entries_mut()[at].stat;
+    *stat = Stat::from_fs(&meta).unwrap();
+    git_says(stat);
+    index.write(write::Options::default()).unwrap();
+    let changed = fs::metadata(worktree.join(name)).unwrap().modified().unwrap();
+    let index = fs::File::open(place).unwrap();
+    index.set_modified(changed + younger).unwrap();
+}
+
+#[test]
+fn a_file_that_was_emptied_in_the_moment_it_was_added_is_saved_empty() {
+    formats(|sandbox| {
+        let path = settled(sandbox);
+        fs::write(path.join("dir/c"), "").unwrap();
+        // As git marks it when it writes the index later.
+        vouch(
+            sandbox,
+            &path,
+            "dir/c",
+            |stat| stat.size = 0,
+            Duration::from_secs(5),
+        );
+        let saved = take(&sandbox.repo(), &path).snapshot;
+        assert_eq!(sandbox.git(["cat-file", "-s", &format!("{saved}:dir/c")]), "0");
+    });
+}
+
+#[test]
+fn a_file_that_was_changed_in_the_second_of_its_index_is_looked_at_where_times_are_whole_seconds() {
+    formats(|sandbox| {
+        let path = settled(sandbox);
+        sh(&path, "printf 'FIRST\n' >dir/c; touch -d @1700000000 dir/c");
+        vouch(sandbox, &path, "dir/c", |_| (), Duration::from_millis(500));
+        let saved = take(&sandbox.repo(), &path).snapshot;
+        assert_eq!(sandbox.git(["show", &format!("{saved}:dir/c")]), "FIRST");
+    });
 }
 
 #[test]

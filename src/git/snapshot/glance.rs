@@ -210,7 +210,17 @@ impl Glance<'_> {
             gid: meta.st_gid,
             size: meta.st_size as u32,
         };
-        is_kind && entry.stat.matches(&now, options) && !entry.stat.is_racy(self.index.timestamp(), options)
+        // A file system that keeps whole seconds has no other time for what was changed later in the same one.
+        let racy = Options {
+            use_nsec: meta.st_mtime_nsec != 0,
+            ..options
+        };
+        // The size of nothing is also git's mark for a file that it has to read again.
+        let is_marked = entry.stat.size == 0 && !entry.id.is_empty_blob();
+        is_kind
+            && !is_marked
+            && entry.stat.matches(&now, options)
+            && !entry.stat.is_racy(self.index.timestamp(), racy)
     }
 }
 
