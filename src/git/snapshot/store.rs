@@ -1,6 +1,7 @@
 //! A directory stored whole, as a tree, whatever is in it: names that git keeps for itself are escaped.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -64,13 +65,28 @@ fn directory(
         }
     };
     let mut empty = true;
-    for entry in found.flatten() {
+    for entry in found {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                unsaved.push(Unsaved::new(path, error));
+                break;
+            }
+        };
         let file = entry.file_name();
         let inner = join(path, file.as_bytes());
-        let Ok(meta) = entry.metadata() else { continue };
         if !takes(inner.as_ref()) {
             continue;
         }
+        let meta = match entry.metadata() {
+            Ok(meta) => meta,
+            // One that is gone by now was not there.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                unsaved.push(Unsaved::new(inner, error));
+                continue;
+            }
+        };
         empty = false;
         if let Some(what) = special(meta.mode()) {
             unsaved.push(Unsaved::new(inner, format!("a {what} can't be stored")));

@@ -14,6 +14,7 @@ use std::thread;
 
 use gix::bstr::{BStr, BString, ByteSlice};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat, openat, statat};
+use rustix::io::Errno;
 
 use super::Unsaved;
 use super::manifest::{Name, Odd};
@@ -207,17 +208,23 @@ fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue
 }
 
 /// Gives each entry of a directory with what lstat(2) says of it.
+///
+/// # Errors
+/// A directory of which some entries can't be told, so that none of them passes for absent.
 pub fn list(root: &Path, dir: &BStr, mut each: impl FnMut(&[u8], &Stat)) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let at = openat(CWD, place(root, dir), flags, Mode::empty())?;
-    for entry in Dir::read_from(&at)?.flatten() {
+    for entry in Dir::read_from(&at)? {
+        let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        // One that is gone by now was not there.
-        if let Ok(meta) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
-            each(name.to_bytes(), &meta);
+        match statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(meta) => each(name.to_bytes(), &meta),
+            // One that is gone by now was not there.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
