@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use gix::ObjectId;
 use gix::actor::Signature;
+use gix::bstr::BString;
 use gix::objs::{FindExt, Kind, WriteTo};
 
 use super::unsynced::Unsynced;
@@ -186,6 +187,14 @@ pub fn tree_of(repo: &Repo, commit: ObjectId) -> Result<ObjectId> {
     let parsed = gix::objs::CommitRef::from_bytes(&object.data, repo.object_hash())
         .map_err(Error::gix(format!("commit {commit}")))?;
     Ok(parsed.tree())
+}
+
+/// The message of a commit.
+pub fn message(repo: &Repo, commit: ObjectId) -> Result<BString> {
+    let object = read(repo, commit)?;
+    let parsed = gix::objs::CommitRef::from_bytes(&object.data, repo.object_hash())
+        .map_err(Error::gix(format!("commit {commit}")))?;
+    Ok(parsed.message.to_owned())
 }
 
 /// Reads a tree.

@@ -538,6 +538,29 @@ fn a_worktree_without_a_commit_is_captured_and_comes_back() {
 }
 
 #[test]
+fn a_manifest_of_the_project_itself_is_a_file_like_any_other() {
+    formats(|sandbox| {
+        fs::write(sandbox.root().join("manifest.json"), r#"{"format": 1}"#).unwrap();
+        sandbox.git(["add", "manifest.json"]);
+        sandbox.git(["commit", "-qm", "a project: snapshot"]);
+        let path = linked(sandbox);
+        fs::write(path.join("new"), "first").unwrap();
+        let (repo, base, signature) = (sandbox.repo(), Some(sandbox.head()), signature());
+        let git_dir = worktree::at(&repo, &path).unwrap().unwrap().git_dir;
+        let first = what(&path, &git_dir, None, &signature);
+        let first = capture(&repo, &Capture { base, ..first }).unwrap();
+        assert_eq!(read(&repo, first.work).unwrap().snapshot, first.snapshot);
+        fs::write(path.join("new"), "second").unwrap();
+        let second = what(&path, &git_dir, Some(first.work), &signature);
+        let second = capture(&repo, &Capture { base, ..second }).unwrap();
+        assert_eq!(read(&repo, second.work).unwrap().snapshot, second.snapshot);
+        point(&repo, WORK, second.work);
+        assert_eq!(bring_back(sandbox, &path, second.work), []);
+        assert_eq!(fs::read_to_string(path.join("new")).unwrap(), "second");
+    });
+}
+
+#[test]
 fn what_has_not_changed_is_not_written_again() {
     formats(|sandbox| {
         sh(&sandbox.root(), BASE);

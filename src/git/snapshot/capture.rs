@@ -19,7 +19,7 @@ use super::manifest::{Manifest, Name};
 use super::status::Status;
 use super::trees::{index_tree, tree};
 use super::walk::{Skip, Walk, place, walk};
-use super::{Unsaved, Work, index, midst, modules, read};
+use super::{SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
 use crate::git::objects::{self, Object};
 use crate::git::{Durability, Repo, Result};
@@ -102,7 +102,7 @@ pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
         &mut batch,
         gathered.tree,
         &around,
-        &format!("{}: snapshot\n", what.message),
+        &format!("{}{SNAPSHOT}\n", what.message),
     )?;
     let line: Vec<ObjectId> = match what.previous {
         Some(previous) => vec![previous, snapshot],

@@ -24,7 +24,7 @@ mod trees;
 mod walk;
 
 use gix::ObjectId;
-use gix::bstr::BString;
+use gix::bstr::{BString, ByteSlice};
 
 use super::objects::{self};
 use super::{Error, Repo, Result};
@@ -65,6 +65,12 @@ pub struct Work {
     pub manifest: Manifest,
 }
 
+/// How the message of a snapshot ends, and that of no work commit.
+///
+/// A work commit is told from the snapshot that may stand in its place among parents by more than its manifest: the
+/// files of a snapshot may well have one of that name at their top.
+const SNAPSHOT: &str = ": snapshot";
+
 /// Reads a work commit.
 ///
 /// # Errors
@@ -76,13 +82,10 @@ pub fn read(repo: &Repo, work: ObjectId) -> Result<Work> {
     let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| strange(&error.to_string()))?;
     let parents = objects::parents(repo, work)?;
     // The first work commit has no work commit before it, so its first parent is the snapshot.
-    let is_work = |commit: &ObjectId| {
-        let tree = objects::tree_of(repo, *commit);
-        tree.is_ok_and(|tree| {
-            objects::blob_in_tree(repo, tree, manifest::FILE).is_ok_and(|found| found.is_some())
-        })
+    let follows = match parents.first() {
+        Some(first) => is_work(repo, *first)?,
+        None => false,
     };
-    let follows = parents.first().is_some_and(is_work);
     let snapshot = *parents
         .get(usize::from(follows))
         .ok_or_else(|| strange("no snapshot"))?;
@@ -101,4 +104,16 @@ pub fn read(repo: &Repo, work: ObjectId) -> Result<Work> {
         branch: manifest.branch.as_ref().map(|name| name.0.clone()),
         manifest,
     })
+}
+
+/// Whether a commit is a work commit.
+fn is_work(repo: &Repo, commit: ObjectId) -> Result<bool> {
+    if objects::message(repo, commit)?
+        .trim_end()
+        .ends_with(SNAPSHOT.as_bytes())
+    {
+        return Ok(false);
+    }
+    let tree = objects::tree_of(repo, commit)?;
+    Ok(objects::blob_in_tree(repo, tree, manifest::FILE)?.is_some())
 }
