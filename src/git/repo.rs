@@ -69,6 +69,7 @@ impl Repo {
             .common_dir()
             .canonicalize()
             .map_err(Error::io(format!("'{}'", gix.common_dir().display())))?;
+        check_extensions(&gix, &common_dir)?;
         let reftable = gix
             .config_snapshot()
             .string("extensions.refStorage")
@@ -350,6 +351,34 @@ fn clean(text: &str) -> BString {
 /// Reads an object id in hexadecimal.
 pub fn parse_oid(hex: &[u8]) -> Option<ObjectId> {
     ObjectId::from_hex(hex).ok()
+}
+
+/// Refuses a repository that is extended in a way that neither we nor git know: gix reads and writes it all the same.
+fn check_extensions(gix: &gix::Repository, common_dir: &Path) -> Result<()> {
+    const KNOWN: [&str; 8] = [
+        "noop",
+        "noop-v1",
+        "objectFormat",
+        "partialClone",
+        "preciousObjects",
+        "refStorage",
+        "relativeWorktrees",
+        "worktreeConfig",
+    ];
+    let config = gix.config_snapshot();
+    let sections = config.plumbing().sections_by_name("extensions");
+    let is_known = |name: &str| KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let mut sections = sections.into_iter().flatten();
+    if sections.all(|section| section.value_names().all(|name| is_known(&name.to_string()))) {
+        return Ok(());
+    }
+    match in_gits_words(common_dir) {
+        Err(Error::Command { message, .. }) => Err(Error::Unusable {
+            dir: common_dir.to_owned(),
+            why: message,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn discovery_error(dir: &Path, source: gix::Error) -> Error {

@@ -13,6 +13,8 @@ on_one_format! {
         for (bad, what) in [
             ("[core]\n\tworktree = ../../gone\n", "cannot chdir to '../../gone'"),
             ("[broken\n", "bad config line"),
+            ("[core]\n\trepositoryFormatVersion = 9\n", "repo version"),
+            ("[core]\n\trepositoryFormatVersion = 1\n[extensions]\n\tfuture = true\n", "future"),
         ] {
             fs::write(&config, format!("{good}{bad}")).unwrap();
             let git = sandbox.command("git").args(["status"]).run();
