@@ -295,7 +295,10 @@ impl Asking {
             )),
         }
         if let Some(limit) = self.wait {
-            let answer = requests::wait(ws, id, &asked, limit)?;
+            let answer = requests::wait(ws, id, &asked, limit, |why| {
+                let why = crate::render::escape(why);
+                telling.say(&format!("{id}: its home can't be asked: {why}"));
+            })?;
             if let Some(why) = answer.refused {
                 let message = format!("session '{id}': '{}' refused: {why}", asked.host);
                 return Err(Failure::refused("request-refused", message));

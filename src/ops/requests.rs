@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
 use super::fence::refused;
-use super::fetch::follow;
 use super::record::{load, record};
 use super::remotes::home;
 use super::stop::{Stop, suspend, terminate};
-use super::tracking::{Here, What, names};
 use super::wait::bring as bring_log;
 use super::workspace::{Workspace, host, random_word};
+use crate::git;
 use crate::git::refs::Outcome;
 use crate::git::remote::{Fetched, Lease, Pushed, Remote, Update, Wanted};
 use crate::session::event::FORMAT;
@@ -170,19 +169,29 @@ pub fn is_ours(ws: &mut Workspace, id: &SessionId) -> Result<(bool, Option<Strin
     Ok((ws.owns(&load(ws, id)?.event.summary), unknown))
 }
 
-/// Waits until the owner has answered.
+/// Waits until the owner has answered. A home that is down is asked again, and first told to `deaf`.
 ///
 /// # Errors
 /// No answer within `limit`, where one is given.
-pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duration>) -> Result<Reply> {
+pub fn wait(
+    ws: &Workspace,
+    id: &SessionId,
+    asked: &Asked,
+    limit: Option<Duration>,
+    mut deaf: impl FnMut(&str),
+) -> Result<Reply> {
     let begun = Instant::now();
+    let (mut waits, mut failed) = (asked.waits.is_some(), false);
     loop {
-        let session = load(ws, id)?;
-        let Some(remote) = home(ws, &session.event.summary)? else {
-            return Err(Error::NotFound(id.to_string()));
+        let failure = match listen(ws, id, &mut waits) {
+            Ok(failure) => failure,
+            Err(Error::Git(error @ git::Error::Remote { .. })) => Some(error.to_string()),
+            Err(error) => return Err(error),
         };
-        let there = names(&remote, std::slice::from_ref(id), What::Logs)?;
-        follow(ws, &remote, &there, &Here::read(ws, &remote)?, false)?;
+        if let Some(why) = failure.as_deref().filter(|_| !failed) {
+            deaf(why);
+        }
+        failed = failure.is_some();
         if let Some(reply) = answered(ws, &load(ws, id)?, &asked.nonce)? {
             return Ok(reply);
         }
@@ -194,6 +203,16 @@ pub fn wait(ws: &Workspace, id: &SessionId, asked: &Asked, limit: Option<Duratio
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Follows the session's log at its home, and sends there what still waits here; gives why it can't be followed.
+fn listen(ws: &Workspace, id: &SessionId, waits: &mut bool) -> Result<Option<String>> {
+    let session = load(ws, id)?;
+    let failure = bring_log(ws, &session)?;
+    if *waits && let Some(remote) = home(ws, &session.event.summary)? {
+        *waits = !send_waiting(ws, &remote, std::slice::from_ref(id))?.is_empty();
+    }
+    Ok(failure)
 }
 
 /// The answer that a log has to a request.

@@ -1,5 +1,6 @@
 //! Who owns a session: claims, of which one wins, and what becomes of an owner that is none any more.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::on_every_format;
@@ -221,6 +222,29 @@ on_every_format! {
         let run = a.session("terminate --wait stays");
         run.ok().says("its home was not asked whose it is").says("stays: terminated (cancelled)");
         std::fs::rename(team.home().with_extension("away"), team.home()).unwrap();
+    }
+
+    fn who_waits_for_an_owner_outlasts_a_home_that_is_down(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        known_to_all(&team, "asked", "true");
+        let away = team.home().with_extension("away");
+        std::fs::rename(team.home(), &away).unwrap();
+        let mut asking = b.session_command("note asked -m 'from afar' --wait").spawn();
+        let mut said = BufReader::new(asking.child.stderr.take().unwrap());
+        for expected in ["is asked at the next sync", "its home can't be asked"] {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            assert!(line.contains(expected), "{line}");
+        }
+        std::fs::rename(&away, team.home()).unwrap();
+        until("a has answered", || {
+            a.session("sync").ok();
+            a.events("asked").contains(&"answer".to_owned())
+        });
+        asking.end().ok();
+        assert_eq!(a.story("asked", "Note")[2], "from afar");
+        assert_eq!(a.tip("asked"), b.tip("asked"));
     }
 
     fn what_is_asked_of_the_owner_is_done_and_answered(sandbox: &Sandbox) {
