@@ -14,8 +14,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// What is the store's own: what is git's is [`Error::Git`] wherever it comes from.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(store::Error),
     #[error(transparent)]
     Id(#[from] IdError),
     /// The table of states and events doesn't have this step.
@@ -190,6 +191,15 @@ pub enum Error {
     Ready(#[from] ReadyError),
 }
 
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        match error {
+            store::Error::Git(error) => Error::Git(error),
+            error => Error::Store(error),
+        }
+    }
+}
+
 fn others(known: &[String]) -> String {
     match known {
         [] => String::new(),
@@ -225,7 +235,7 @@ impl Error {
     /// Gives the word by which programs know this error.
     pub fn code(&self) -> &'static str {
         match self {
-            Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
+            Error::Git(error) => match error {
                 git::Error::NotARepository(_) => "not-a-repository",
                 git::Error::DubiousOwnership(_) => "dubious-ownership",
                 git::Error::BadBoolean { .. } => "bad-config",
@@ -236,6 +246,7 @@ impl Error {
                 git::Error::Remote { .. } => "remote",
                 _ => "git",
             },
+            Error::Store(store::Error::Git(_)) => "git",
             Error::Store(store::Error::NotOurs { .. }) => "not-ours",
             Error::Store(store::Error::NewerFormat { .. }) => "newer-format",
             Error::Store(store::Error::Full(_)) => "log-full",
@@ -292,11 +303,11 @@ impl Error {
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Exec { code, .. } | Error::Command { code, .. } => *code,
-            Error::Git(error) | Error::Store(store::Error::Git(error)) => match error {
+            Error::Git(error) => match error {
                 git::Error::NoSuchCommit(_) | git::Error::NoSuchRemote(_) => 1,
                 _ => 128,
             },
-            Error::Store(store::Error::Spec { .. })
+            Error::Store(store::Error::Git(_) | store::Error::Spec { .. })
             | Error::Io { .. }
             | Error::BadRecord { .. }
             | Error::Lease(_)

@@ -114,6 +114,11 @@ on_every_format! {
         tells(sandbox, "", ".lock' stands since 1h");
         // Whose it is can't be told, so it stays.
         sandbox.session("doctor --repair").exits(1);
+        // What it keeps from being recorded says the same.
+        let stopped = sandbox.session("note one -m here");
+        stopped
+            .exits(128)
+            .says("hint: if no git process is at work here, remove '");
         assert!(lock.exists());
         fs::remove_file(&lock).unwrap();
     }
