@@ -5,6 +5,7 @@ use gix::ObjectId;
 use super::error::{Error, Result};
 use super::local::Guard;
 use super::own_name::lives_unsaid;
+use super::parcel::withheld;
 use super::record::load;
 use super::recover::reconcile;
 use super::remotes::is_home;
@@ -61,6 +62,7 @@ fn send_work(ws: &Workspace, remote: &Remote<'_>, theirs: &Session) -> Result<()
     let name = names::work(theirs.id(), ws.clone_id().unwrap_or_default());
     if let Some(Target::Object(work)) = ws.repo.refs().get(&name)?
         && !super::forget::is_forgotten(ws, theirs)?
+        && withheld(ws, &[(name.clone(), work)]).is_none()
     {
         let _ = remote.push(&[Update {
             name,

@@ -13,9 +13,9 @@ use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
 use crate::git::remote::{Lease, Remote};
-use crate::git::{objects, snapshot};
+use crate::git::{self, objects, snapshot};
 use crate::session::merge::Relation;
-use crate::session::{Claim, Kind, SessionId, Summary};
+use crate::session::{Claim, Kind, SessionId};
 use crate::store::written::Written;
 use crate::store::{self, Session, names as refnames};
 
@@ -183,9 +183,7 @@ impl Parcel {
         if works.is_empty() && work_sent.is_some() {
             work_sent = Some(Sent::UpToDate);
         }
-        if !works.is_empty()
-            && let Some(why) = withheld(ws, summary)?
-        {
+        if let Some(why) = withheld(ws, &works) {
             works.clear();
             work_sent = Some(Sent::Refused(why));
         }
@@ -264,28 +262,35 @@ fn seen_work(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<bool
     Ok(seen.is_ok_and(|seen| seen.event.summary.work.is_some() && ws.owns(&seen.event.summary)))
 }
 
-/// Why the work stays here: the configuration withholds something that it holds.
-fn withheld(ws: &Workspace, summary: &Summary) -> Result<Option<String>> {
+/// Why work stays here: the configuration withholds something that it holds, or that the work holds which it follows,
+/// for that goes where it goes.
+pub fn withheld(ws: &Workspace, works: &[(String, ObjectId)]) -> Option<String> {
     let off = |key: &str| ws.repo.config_bool(key) == Some(false);
     let (untracked, state) = (off("session.pushUntracked"), off("session.pushState"));
     if !untracked && !state {
-        return Ok(None);
+        return None;
     }
-    let Some(holds) = summary.work.map(|work| holds(ws, work)).transpose()?.flatten() else {
-        return Ok(None);
+    let look = |work: ObjectId| -> git::Result<Option<&str>> {
+        for work in snapshot::line(&ws.repo, work)? {
+            let saved = snapshot::read(&ws.repo, work)?;
+            if untracked && snapshot::untracked(&ws.repo, &saved)? > 0 {
+                return Ok(Some(
+                    "session.pushUntracked is false, and it holds untracked files",
+                ));
+            }
+            if state && snapshot::has_state(&ws.repo, &saved)? {
+                return Ok(Some(
+                    "session.pushState is false, and it holds the worker's state",
+                ));
+            }
+        }
+        Ok(None)
     };
-    if untracked && holds.untracked > 0 {
-        let count = holds.untracked;
-        return Ok(Some(format!(
-            "session.pushUntracked is false, and it holds {count} untracked files"
-        )));
-    }
-    if state && holds.state {
-        return Ok(Some(
-            "session.pushState is false, and it holds the worker's state".to_owned(),
-        ));
-    }
-    Ok(None)
+    works.iter().find_map(|(_, work)| match look(*work) {
+        Ok(why) => why.map(str::to_owned),
+        // What can't be told apart is not sent.
+        Err(error) => Some(format!("what is to be withheld of it can't be told: {error}")),
+    })
 }
 
 /// What a work commit holds; none where it is not here.

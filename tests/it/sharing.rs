@@ -129,6 +129,46 @@ on_every_format! {
         assert_eq!(crate::sandbox::traces::of(&b.repo()), before);
     }
 
+    fn what_is_withheld_does_not_go_with_later_work_that_lacks_it(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.session("run -d --id discreet -- sleep 1000").ok();
+        a.session("checkpoint discreet").ok();
+        a.session("push").ok().says("work: sent");
+        let sent = team.at_home("for-each-ref refs/session-work");
+        let secrets = [
+            ("session.pushUntracked", a.worktree("discreet").join("secret")),
+            ("session.pushState", a.run_dir("discreet").join("state/secret")),
+        ];
+        for (setting, secret) in secrets {
+            a.config(setting, "false");
+            std::fs::write(&secret, "secret\n").unwrap();
+            a.session("checkpoint discreet").ok();
+            std::fs::remove_file(&secret).unwrap();
+            std::fs::write(a.worktree("discreet").join("code.txt"), setting).unwrap();
+            a.session("checkpoint discreet").ok();
+            a.session("push").ok().says(&format!("work: not sent ({setting} is false"));
+            assert_eq!(team.at_home("for-each-ref refs/session-work"), sent);
+            a.config(setting, "true");
+        }
+        a.session("push").ok().says("work: sent");
+        a.end("discreet");
+    }
+
+    fn what_is_withheld_does_not_go_to_who_took_the_session_over(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.config("session.pushUntracked", "false");
+        a.session("run -d --id discreet -- sleep 1000").ok();
+        a.session("push").ok();
+        std::fs::write(a.worktree("discreet").join("secret"), "secret\n").unwrap();
+        b.session("fetch").ok();
+        b.session("claim --force discreet").ok();
+        a.session("fetch").ok().says("taken over");
+        assert_eq!(team.at_home("for-each-ref refs/session-work"), "");
+        assert_ne!(a.git("for-each-ref refs/session-work"), "");
+    }
+
     fn a_dry_run_sends_and_writes_nothing(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 1);
         let a = &team[0];

@@ -1,13 +1,34 @@
 //! What a work commit holds beyond what git tracks, and how two lines of work become one.
 
+use std::collections::HashSet;
+
 use gix::ObjectId;
 use gix::actor::Signature;
 
 use super::beside::STATE;
-use super::{Work, read};
+use super::{Work, is_work, read};
 use crate::git::batch::Batch;
 use crate::git::objects;
 use crate::git::{Durability, Repo, Result};
+
+/// All work commits that go where one goes: itself first, then those that it follows or joins.
+///
+/// # Errors
+/// A commit that is not here, or can't be read.
+pub fn line(repo: &Repo, work: ObjectId) -> Result<Vec<ObjectId>> {
+    let mut line = vec![work];
+    let mut seen = HashSet::from([work]);
+    let mut at = 0;
+    while let Some(commit) = line.get(at) {
+        for parent in objects::parents(repo, *commit)? {
+            if seen.insert(parent) && objects::exists(repo, parent) && is_work(repo, parent)? {
+                line.push(parent);
+            }
+        }
+        at += 1;
+    }
+    Ok(line)
+}
 
 /// How many untracked files a snapshot has.
 pub fn untracked(repo: &Repo, work: &Work) -> Result<usize> {

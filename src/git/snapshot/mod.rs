@@ -30,7 +30,7 @@ use super::objects::{self};
 use super::{Error, Repo, Result};
 
 pub use capture::{Capture, Captured, Extra, capture, differs};
-pub use holds::{has_state, join, untracked};
+pub use holds::{has_state, join, line, untracked};
 pub use manifest::{Manifest, Name};
 pub use restore::{Restored, Source, restore};
 
