@@ -214,6 +214,29 @@ on_every_format! {
         fs::rename(&away, team.home()).unwrap();
     }
 
+    fn of_a_remote_that_stops_to_answer_nothing_is_said_that_was_not_seen(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.new_session("--id one -- true");
+        a.session("push").ok();
+        // Both end as soon as something of the trial is there.
+        for program in ["upload-pack", "receive-pack"] {
+            let script = a.file(program);
+            let text = format!(
+                "#!/bin/sh\ngit --git-dir=\"$1\" for-each-ref refs/sessions | grep -q PROBE && exit 1\nexec git {program} \"$@\"\n"
+            );
+            fs::write(&script, text).unwrap();
+            fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+            let quoted = format!("\"{}\"", script.display());
+            a.config(&format!("remote.origin.{}", program.replace('-', "")), &quoted);
+        }
+        let told = told(a, "--remote");
+        assert!(told.iter().any(|line| line.starts_with("problem remote: remote 'origin'")), "{told:#?}");
+        assert!(told.iter().any(|line| line.starts_with("problem undeletable: 'origin'")), "{told:#?}");
+        assert!(!told.iter().any(|line| line.contains("doesn't show it")), "{told:#?}");
+        assert_ne!(team.at_home("for-each-ref refs/sessions/PROBE*"), "");
+    }
+
     fn what_is_half_made_or_nobodys_is_named(sandbox: &Sandbox) {
         sandbox.run_script("--id done", "echo 1 > left.txt").ok();
         tells(sandbox, "", "hint worktrees: 1 worktree of ended sessions");

@@ -71,7 +71,14 @@ pub fn look(ws: &Workspace, name: Option<&str>, report: &mut Report) -> Result<(
             return Ok(());
         }
     };
-    let shown = shown.unwrap_or_default();
+    let shown = match shown {
+        Ok(shown) => shown,
+        Err(error) => {
+            report.problem("remote", error.to_string());
+            undeleted(report, &remote, &left);
+            return Ok(());
+        }
+    };
     for ((prefix, name), (_, pushed)) in all.iter().zip(pushed) {
         let is_shown = shown.iter().any(|(known, _)| known == name);
         let place = format!("'{}' below '{prefix}'", remote.name());
@@ -94,15 +101,20 @@ pub fn look(ws: &Workspace, name: Option<&str>, report: &mut Report) -> Result<(
             ),
         }
     }
+    undeleted(report, &remote, &left);
+    Ok(())
+}
+
+/// Tells what stays on a remote of what was tried.
+fn undeleted(report: &mut Report, remote: &Remote<'_>, left: &[String]) {
     if !left.is_empty() {
         report
             .problem(
                 "undeletable",
-                format!("'{}' lets nothing be deleted: {}", remote.name(), few(&left)),
+                format!("'{}' lets nothing be deleted: {}", remote.name(), few(left)),
             )
             .but("answered requests stay there, and no leaked work can be taken back");
     }
-    Ok(())
 }
 
 fn hides(report: &mut Report, message: String) {
@@ -130,7 +142,7 @@ fn remove(remote: &Remote<'_>, taken: &[&str], probe: ObjectId) -> Vec<String> {
             });
             left.collect()
         }
-        Err(_) => Vec::new(),
+        Err(error) => taken.iter().map(|name| format!("{name} ({error})")).collect(),
     }
 }
 
