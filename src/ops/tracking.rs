@@ -287,18 +287,21 @@ fn replaced(
     }
 }
 
-/// Reads a log that has come, and checks what ours doesn't have of it.
+/// What a log is that has come.
 fn check(ws: &Workspace, id: &SessionId, tip: ObjectId, here: Option<ObjectId>) -> Brought {
-    let known = here.and_then(|here| ws.store().at(id, here).ok());
-    let checked = ws.store().at(id, tip).and_then(|session| {
-        ws.store().check(&session, known.as_ref())?;
-        Ok(session)
-    });
-    match checked {
+    match checked(ws, id, tip, here) {
         Ok(session) => Brought::Session(Box::new(session)),
         Err(error @ store::Error::NotOurs { .. }) => Brought::Foreign(error.to_string()),
         Err(error) => Brought::SetAside(error.to_string()),
     }
+}
+
+/// Reads a log, and checks what ours doesn't have of it.
+fn checked(ws: &Workspace, id: &SessionId, tip: ObjectId, here: Option<ObjectId>) -> store::Result<Session> {
+    let known = here.and_then(|here| ws.store().at(id, here).ok());
+    let session = ws.store().at(id, tip)?;
+    ws.store().check(&session, known.as_ref())?;
+    Ok(session)
 }
 
 /// What became of the memory of a log that its remote has no more.
@@ -335,12 +338,18 @@ pub fn drop_vanished(
     gone.retain(|(id, _)| !now.logs.contains_key(id));
     let (mut vanished, mut drops) = (Vec::new(), Vec::new());
     for (id, oid) in gone {
-        if let Brought::Session(theirs) = check(ws, id, *oid, here.logs.get(id).copied()) {
-            let ours = ws.store().load(id)?;
-            if !ours.is_some_and(|ours| ws.store().contains(&ours, &theirs).unwrap_or(false)) {
-                vanished.push((id.clone(), Vanished::Kept));
-                continue;
+        let is_needed = match checked(ws, id, *oid, here.logs.get(id).copied()) {
+            Ok(theirs) => {
+                let ours = ws.store().load(id)?;
+                !ours.is_some_and(|ours| ws.store().contains(&ours, &theirs).unwrap_or(false))
             }
+            // What can't be read now may be all that there is.
+            Err(store::Error::Git(_)) => true,
+            Err(_) => false,
+        };
+        if is_needed {
+            vanished.push((id.clone(), Vanished::Kept));
+            continue;
         }
         let change = Change {
             name: names::tracking(remote.name(), id),

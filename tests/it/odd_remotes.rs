@@ -375,6 +375,24 @@ on_every_format! {
         a.session("fetch").ok().says("single: new");
     }
 
+    fn what_was_seen_at_the_remote_and_cannot_be_read_now_is_not_dropped(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id gone -- true");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let tip = b.tip("gone");
+        b.git("update-ref refs/sessions/gone refs/sessions/gone^");
+        team.at_home("update-ref -d refs/sessions/gone");
+        let object = b.file(&format!(".git/objects/{}/{}", &tip[..2], &tip[2..]));
+        let away = object.with_extension("away");
+        fs::rename(&object, &away).unwrap();
+        b.session("fetch").exits(1).says("gone: set aside: it is no longer there");
+        fs::rename(&away, &object).unwrap();
+        assert_eq!(b.git("rev-parse refs/session-remotes/origin/gone"), tip);
+        b.session("fetch").exits(1).says("'refs/session-remotes/origin/gone' alone has what it was");
+    }
+
     fn a_log_that_is_gone_at_the_remote_is_gone_from_what_was_seen_there_and_stays_here(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
