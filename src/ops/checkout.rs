@@ -1,5 +1,6 @@
 //! A session's worktree: made for a start, found or put back for a resume, let go when it has ended.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -312,18 +313,16 @@ pub fn moved_since(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>>
     Ok(found.filter(|worktree| worktree.exists))
 }
 
-/// Whether nothing at all is where the worktree was; else it may be one that git can't read.
+/// Whether nothing at all is where the worktree was; else it may be one that git, or nobody, can read.
 pub fn is_missing(place: &Place) -> bool {
-    Path::new(place.path.as_os_str()).symlink_metadata().is_err()
+    let found = Path::new(place.path.as_os_str()).symlink_metadata();
+    found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
 pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
     let place = place(ws, run_dir)?;
-    if place
-        .as_ref()
-        .is_some_and(|place| Path::new(place.path.as_os_str()).exists())
-    {
+    if place.as_ref().is_some_and(|place| !is_missing(place)) {
         return Ok(());
     }
     let Some(found) = standing(ws, run_dir)? else {
@@ -436,7 +435,9 @@ fn add(
 ) -> Result<()> {
     let free = match std::fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) if error.kind() == ErrorKind::NotADirectory => false,
+        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
     };
     if !free {
         return Err(Error::PathTaken(path.to_owned()));

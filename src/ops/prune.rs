@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::aside::ignored;
 use super::branch;
-use super::checkout::{is_locked_for, moved_since, standing};
+use super::checkout::{is_locked_for, is_missing, moved_since, standing};
 use super::error::Result;
 use super::local::Place;
 use super::record::load;
@@ -159,11 +159,10 @@ fn gone(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
     let Some(place) = place.filter(|place| place.parked) else {
         return Ok(None);
     };
-    let path = Path::new(place.path.as_os_str());
-    if path.symlink_metadata().is_ok() {
+    if !is_missing(place) {
         return Ok(None);
     }
-    let found = worktree::at(&ws.repo, path)?;
+    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
     Ok(found.filter(|found| !found.exists && found.lock.is_none() && !worktree::has_modules(found)))
 }
 

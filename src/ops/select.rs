@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkout::{place, standing};
+use super::checkout::{is_missing, place, standing};
 use super::error::{Candidate, Error, Result};
 use super::local::RunDir;
 use super::workspace::Workspace;
@@ -126,13 +126,14 @@ pub fn local_ids(ws: &Workspace) -> Vec<SessionId> {
     ids
 }
 
-/// Where a session's worktree is, if it is there.
+/// Where a session's worktree is, if it is there; one that can't be looked at is where it was.
 pub fn worktree_of(ws: &Workspace, run_dir: &RunDir) -> Result<Option<PathBuf>> {
     let Some(place) = place(ws, run_dir)? else {
         return Ok(None);
     };
     match Path::new(place.path.as_os_str()).canonicalize() {
         Ok(path) => Ok(Some(path)),
+        Err(_) if !is_missing(&place) => Ok(Some(place.path.as_os_str().into())),
         Err(_) => Ok(standing(ws, run_dir)?.and_then(|found| found.path.canonicalize().ok())),
     }
 }

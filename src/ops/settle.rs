@@ -44,14 +44,18 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
     super::record::check(&before, kind)?;
     let living = end.frozen || (kind == Kind::Checkpoint && before.event.summary.state == State::Running);
     let locks = if living { Locks::Keep } else { Locks::MoveAside };
+    let mut failed = false;
     let saved = match try_save(ws, &before, &run_dir, kind, locks) {
         Ok(saved) => saved,
         // A checkpoint is nothing but what it saves; a worker that has ended is recorded all the same.
         Err(error) if kind == Kind::Checkpoint => return Err(error),
-        Err(error) => Saved {
-            captured: None,
-            unsaved: vec![format!("everything: {error}")],
-        },
+        Err(error) => {
+            failed = true;
+            Saved {
+                captured: None,
+                unsaved: vec![format!("everything: {error}")],
+            }
+        }
     };
     let session = record(ws, id, kind, |event| {
         if kind.is_transition() {
@@ -63,7 +67,11 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         saved.tell(event);
     })?;
     let Some(captured) = saved.captured else {
-        finish(ws, &session, &run_dir)?;
+        match finish(ws, &session, &run_dir) {
+            // What keeps the worktree from being looked at is told by the event; notes and parking can be done later.
+            Err(_) if failed => forget_run(&session, &run_dir)?,
+            finished => finished?,
+        }
         return Ok(session);
     };
     // Not sooner: a process beside it holds up what has to be on disk.
@@ -88,6 +96,11 @@ pub fn finish(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()>
     if session.event.summary.state == State::Terminated {
         park(ws, run_dir)?;
     }
+    forget_run(session, run_dir)
+}
+
+/// Forgets a launch that is over, and what was asked of one that isn't.
+fn forget_run(session: &Session, run_dir: &RunDir) -> Result<()> {
     match session.event.summary.state {
         State::Terminated => run_dir.clear_run(),
         State::Suspended if session.event.summary.frozen => run_dir.clear_intent(),

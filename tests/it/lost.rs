@@ -66,6 +66,35 @@ fn no_longer_slow(sandbox: &Sandbox) {
 }
 
 on_one_format! {
+    fn a_worktree_that_cannot_be_looked_at_is_neither_said_to_be_gone_nor_let_go(sandbox: &Sandbox) {
+        for id in ["ends", "rests", "ended"] {
+            sandbox.session(&format!("run -d --id {id} -- sleep 1000")).ok();
+            std::fs::write(sandbox.worktree(id).join("new"), "text").unwrap();
+        }
+        sandbox.session("suspend rests").ok();
+        sandbox.session("terminate ended").ok();
+        // A link that leads to itself: nobody can say what is behind it.
+        let root = sandbox.worktree("ends").parent().unwrap().to_owned();
+        let away = root.with_extension("away");
+        std::fs::rename(&root, &away).unwrap();
+        std::os::unix::fs::symlink(&root, &root).unwrap();
+        let run = sandbox.session("terminate ends");
+        run.ok().says("not saved: everything: ").says("ends: terminated");
+        assert!(!run.to_string().contains("it is gone"), "{run}");
+        sandbox.session("resume rests").fails(128).says("rests/.git': ");
+        sandbox.session("prune").exits(128).says("/.git': ");
+        sandbox.session("doctor").exits(1).prints("the worktree of session ended can't be looked at");
+        sandbox.session("list --json --all").ok();
+        std::fs::remove_file(&root).unwrap();
+        std::fs::rename(&away, &root).unwrap();
+        sandbox.session("resume rests").ok();
+        sandbox.end("rests");
+        sandbox.session("recover ends").ok();
+        sandbox.session("prune ended").ok().says("ended: removed worktree");
+        sandbox.session("prune ends").ok().says("ends: keeps worktree").says("not all of it is saved: everything");
+        assert_eq!(std::fs::read_to_string(sandbox.worktree("ends").join("new")).unwrap(), "text");
+    }
+
     fn an_attempt_that_nobody_saw_end_does_not_end_as_the_one_before(sandbox: &Sandbox) {
         sandbox.fifo("up");
         let script = "test -e tried || { touch tried; exit 3; }; echo $$ $PPID > \"$FIFOS/up\"; exec sleep 1000";

@@ -49,22 +49,21 @@ pub struct Worktree {
 
 /// Lists the linked worktrees.
 pub fn list(repo: &Repo) -> Result<Vec<Worktree>> {
-    let dir = repo.common_dir().join("worktrees");
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io(format!("'{}'", dir.display()))(error)),
-    };
+    let git_dirs = git_dirs(repo)?;
+    if git_dirs.is_empty() {
+        return Ok(Vec::new());
+    }
     let heads = match repo.ref_format() {
         RefFormat::Files => Vec::new(),
         RefFormat::Reftable => heads(repo)?,
     };
     let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Error::io(format!("'{}'", dir.display())))?;
-        if let Some(path) = path_of(&entry.path()) {
+    for git_dir in git_dirs {
+        if let Some(path) = path_of(&git_dir) {
             let known = heads.iter().find(|(at, _)| *at == path);
-            found.push(read(repo, path, entry.path(), known.map(|(_, head)| head))?);
+            // One that can't be looked at is none of ours as a rule, and hides no other.
+            let exists = stands(&path, &git_dir).unwrap_or(true);
+            found.push(read(repo, path, git_dir, exists, known.map(|(_, head)| head))?);
         }
     }
     Ok(found)
@@ -100,25 +99,37 @@ fn heads(repo: &Repo) -> Result<Vec<(PathBuf, Head)>> {
 }
 
 /// Finds the linked worktree at a path, whether its directory is there or not.
+///
+/// # Errors
+/// What can't be looked at, of which nothing is known.
 pub fn at(repo: &Repo, path: &Path) -> Result<Option<Worktree>> {
     let wanted = resolve(path);
     // The directory's own word is enough where it has one; it may be a way that leads through the directory itself.
-    if let Some(git_dir) = admin_of(&wanted).map(|git_dir| resolve(&git_dir))
+    if let Some(git_dir) = admin_of(&wanted)?.map(|git_dir| resolve(&git_dir))
         && path_of(&git_dir).is_some_and(|back| resolve(&back) == wanted)
         && git_dir.parent() == Some(repo.common_dir().join("worktrees").as_path())
     {
-        return read(repo, wanted, git_dir, None).map(Some);
+        return read(repo, wanted, git_dir, true, None).map(Some);
     }
-    let dir = repo.common_dir().join("worktrees");
-    let Ok(entries) = fs::read_dir(&dir) else {
-        return Ok(None);
-    };
-    for entry in entries.flatten() {
-        if path_of(&entry.path()).is_some_and(|found| resolve(&found) == wanted) {
-            return read(repo, wanted, entry.path(), None).map(Some);
+    for git_dir in git_dirs(repo)? {
+        if path_of(&git_dir).is_some_and(|found| resolve(&found) == wanted) {
+            let exists = stands(&wanted, &git_dir)?;
+            return read(repo, wanted, git_dir, exists, None).map(Some);
         }
     }
     Ok(None)
+}
+
+/// The directories that linked worktrees have below the common one's `worktrees`.
+fn git_dirs(repo: &Repo) -> Result<Vec<PathBuf>> {
+    let dir = repo.common_dir().join("worktrees");
+    let io = || Error::io(format!("'{}'", dir.display()));
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io()(error)),
+    };
+    entries.map(|entry| Ok(entry.map_err(io())?.path())).collect()
 }
 
 /// Where a worktree's own directory says for what it was made, which is there for as long as the worktree, wherever
@@ -127,26 +138,29 @@ const MADE_FOR: &str = "made-for";
 
 /// Finds the linked worktree that is locked for exactly this reason, or was [made](mark) for it.
 pub fn made_for(repo: &Repo, reason: &str) -> Result<Option<Worktree>> {
-    let Ok(entries) = fs::read_dir(repo.common_dir().join("worktrees")) else {
-        return Ok(None);
-    };
-    for entry in entries.flatten() {
+    for git_dir in git_dirs(repo)? {
         let says =
-            |name: &str| fs::read(entry.path().join(name)).is_ok_and(|text| text.trim() == reason.as_bytes());
+            |name: &str| fs::read(git_dir.join(name)).is_ok_and(|text| text.trim() == reason.as_bytes());
         if (says("locked") || says(MADE_FOR))
-            && let Some(path) = path_of(&entry.path())
+            && let Some(path) = path_of(&git_dir)
         {
-            return read(repo, path, entry.path(), None).map(Some);
+            let exists = stands(&path, &git_dir)?;
+            return read(repo, path, git_dir, exists, None).map(Some);
         }
     }
     Ok(None)
 }
 
-fn read(repo: &Repo, path: PathBuf, git_dir: PathBuf, known: Option<&Head>) -> Result<Worktree> {
+fn read(
+    repo: &Repo,
+    path: PathBuf,
+    git_dir: PathBuf,
+    exists: bool,
+    known: Option<&Head>,
+) -> Result<Worktree> {
     let lock = fs::read(git_dir.join("locked"))
         .ok()
         .map(|why| String::from_utf8_lossy(&why).trim().to_owned());
-    let exists = admin_of(&path).is_some_and(|found| resolve(&found) == resolve(&git_dir));
     let half_made = lock.as_deref() == Some("initializing")
         || !fs::metadata(git_dir.join("commondir")).is_ok_and(|meta| meta.len() > 0);
     let head = match known {
@@ -205,16 +219,34 @@ fn path_of(git_dir: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The administrative directory that a worktree names in its `.git` file.
-fn admin_of(path: &Path) -> Option<PathBuf> {
-    let content = fs::read(path.join(".git")).ok()?;
-    let target = content.strip_prefix(b"gitdir: ")?.trim_end_with(|c| c == '\n');
-    Some(path.join(OsStr::from_bytes(target)))
+/// The administrative directory that a worktree names in its `.git` file; none where there is no such file.
+fn admin_of(path: &Path) -> Result<Option<PathBuf>> {
+    let file = path.join(".git");
+    let content = match fs::read(&file) {
+        Ok(content) => content,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io(format!("'{}'", file.display()))(error)),
+    };
+    let target = content.strip_prefix(b"gitdir: ");
+    Ok(target.map(|target| path.join(OsStr::from_bytes(target.trim_end_with(|c| c == '\n')))))
+}
+
+/// Whether what is at a path knows that it is the worktree with that administrative directory.
+fn stands(path: &Path, git_dir: &Path) -> Result<bool> {
+    let admin = admin_of(path)?;
+    Ok(admin.is_some_and(|found| resolve(&found) == resolve(git_dir)))
 }
 
 /// Whether what stands at a path is a worktree of another repository, as of the one that this is a copy of.
 pub fn is_anothers(repo: &Repo, path: &Path) -> bool {
-    let Some(git_dir) = admin_of(path).map(|git_dir| resolve(&git_dir)) else {
+    let Ok(Some(git_dir)) = admin_of(path).map(|git_dir| git_dir.map(|git_dir| resolve(&git_dir))) else {
         return false;
     };
     git_dir.is_dir() && git_dir.parent() != Some(repo.common_dir().join("worktrees").as_path())

@@ -26,9 +26,16 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
     };
     let (mut parked, mut size) = (0, 0);
     for id in local_ids(ws).into_iter().filter(has_ended) {
-        if let Some(found) = standing(ws, &ws.run_dir(&id))? {
-            parked += 1;
-            size += size_of(&found.path);
+        match standing(ws, &ws.run_dir(&id)) {
+            Ok(Some(found)) => {
+                parked += 1;
+                size += size_of(&found.path);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let message = format!("the worktree of session {id} can't be looked at: {error}");
+                report.problem("worktree", message);
+            }
         }
     }
     let message = format!(
