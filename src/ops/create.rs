@@ -335,8 +335,7 @@ fn keep_variables(ws: &Workspace, id: &SessionId, values: &[(&String, &OsString)
     run_dir.make()?;
     let mut variables = super::local::Variables::new();
     for (name, value) in values {
-        let value = serde_json::to_value(Arg::from((*value).clone())).unwrap_or_default();
-        variables.insert((*name).clone(), value);
+        variables.insert((*name).clone(), Arg::from((*value).clone()));
     }
     run_dir.write_variables(&variables)
 }

@@ -78,9 +78,8 @@ impl Attempt<'_> {
             })
             .collect();
         for (name, value) in self.run_dir.variables()? {
-            let value: Option<Arg> = serde_json::from_value(value).ok();
             env.retain(|(known, _)| *known != *name);
-            env.extend(value.map(|value| (name.into(), value.as_os_str().to_owned())));
+            env.push((name.into(), value.as_os_str().to_owned()));
         }
         env.push(("PWD".into(), self.worktree.to_owned().into()));
         env.push(("GIT_SESSION_ID".into(), self.id.as_str().into()));

@@ -319,10 +319,7 @@ fn variables(run_dir: &RunDir, spec: &Spec) -> Result<Variables> {
             continue;
         }
         let value = std::env::var_os(name).ok_or_else(|| Error::NoVariable(name.clone()))?;
-        values.insert(
-            name.clone(),
-            serde_json::to_value(Arg::from(value)).unwrap_or_default(),
-        );
+        values.insert(name.clone(), Arg::from(value));
     }
     Ok(values)
 }

@@ -1,5 +1,6 @@
 //! A session's files in this clone: what its processes need and what a crash leaves to be read.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
@@ -119,7 +120,7 @@ pub struct Place {
 }
 
 /// Values of environment variables that were given with the command line.
-pub type Variables = serde_json::Map<String, serde_json::Value>;
+pub type Variables = BTreeMap<String, Arg>;
 
 /// The right to change a session's state or its processes, alone.
 #[derive(Debug)]

@@ -88,6 +88,13 @@ on_every_format! {
         );
     }
 
+    fn a_worker_does_not_run_without_a_variable_whose_value_cannot_be_read(sandbox: &Sandbox) {
+        sandbox.session("new --id deprived --env GIVEN=value -- true").ok();
+        fs::write(sandbox.run_dir("deprived").join("env.json"), r#"{"GIVEN":7}"#).unwrap();
+        sandbox.session("start deprived").exits(128).says("env.json' can't be read");
+        assert_eq!(sandbox.state("deprived"), "pending");
+    }
+
     fn a_variable_that_is_not_set_leaves_no_session_behind(sandbox: &Sandbox) {
         let run = sandbox.session("run --id unset --env NOBODY_SETS_THIS -- true");
         run.fails(125).says("'NOBODY_SETS_THIS' is not set");
