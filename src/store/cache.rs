@@ -61,7 +61,8 @@ impl Cache {
             let (Some(id), Some(length), Some(crc)) = (id, length, crc) else {
                 break;
             };
-            let Some(next) = end.checked_add(length + 2).filter(|next| *next <= content.len()) else {
+            let next = length.checked_add(2).and_then(|length| end.checked_add(length));
+            let Some(next) = next.filter(|next| *next <= content.len()) else {
                 break;
             };
             commits.insert(id, (end + 1..end + 1 + length, crc));

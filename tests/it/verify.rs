@@ -137,6 +137,13 @@ on_every_format! {
         assert_eq!(found(sandbox, ""), ["missing-work"]);
     }
 
+    fn a_cache_that_says_impossible_things_is_not_believed(sandbox: &Sandbox) {
+        let id = sandbox.new_session("-- true");
+        let record = format!("newest events: 0\n{} {} 0\n", sandbox.tip(&id), usize::MAX);
+        fs::write(sandbox.local().join("cache/events"), record).unwrap();
+        sandbox.session("list").ok().prints(&id);
+    }
+
     fn a_log_that_lacks_an_event_is_found(sandbox: &Sandbox) {
         sandbox.will_be_broken();
         sandbox.new_session("--id short -- true");
