@@ -140,11 +140,15 @@ impl Clone {
 /// Puts the records of runs out of sight that came along with a copy: the processes in them are the other clone's, to
 /// be stopped by nobody here.
 fn leave_runs(local: &Path) -> Result<()> {
-    let Ok(runs) = fs::read_dir(local.join("run")) else {
-        return Ok(());
+    let dir = local.join("run");
+    let io = || Error::io(format!("'{}'", dir.display()));
+    let runs = match fs::read_dir(&dir) {
+        Ok(runs) => runs,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io()(error)),
     };
-    for run in runs.flatten() {
-        let record = run.path().join("run.json");
+    for run in runs {
+        let record = run.map_err(io())?.path().join("run.json");
         let aside = local.join("trash").join(format!("run-{}", random_word(16)?));
         match fs::rename(&record, aside) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
