@@ -16,6 +16,7 @@ use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Lease, Pushed, Remote, Update};
 use crate::git::{objects, snapshot};
+use crate::session::log::UNOBSERVED;
 use crate::session::{self, Kind, SessionId, State};
 use crate::store::written::Written;
 use crate::store::{Append, Session, names as refnames};
@@ -26,8 +27,6 @@ const TRIES: usize = 10;
 pub const RUN: &str = "run";
 /// The word of a claim that no home has confirmed.
 pub const OFFLINE: &str = "offline";
-/// The reason of a claim of a worker that can't be observed.
-pub const UNOBSERVED: &str = "unobserved";
 
 /// How a session is claimed.
 #[derive(Debug, Clone, Copy, Default)]

@@ -13,12 +13,13 @@ pub mod table;
 pub mod time;
 pub mod width;
 
+use crate::session::log::UNOBSERVED;
 pub use crate::session::text::{escape, is_deceptive};
 
 /// A reason as a person reads it: the words that the format has for what nobody saw are said in full.
 pub fn reason(reason: &str) -> String {
     match reason {
-        "unobserved" => "taken over; old worker not confirmed stopped".to_owned(),
+        UNOBSERVED => "taken over; old worker not confirmed stopped".to_owned(),
         "lost" => "lost: nobody supervised it any more".to_owned(),
         reason => escape(reason),
     }
