@@ -87,19 +87,18 @@ impl Supervisor {
         if kind == Kind::Resume {
             self.run_dir.clear_run()?;
         } else {
-            let (outcome, reason) = (Some(Outcome::Failed(code)), Some(message.clone()));
-            settle(
-                &self.ws,
-                &self.id,
-                Kind::Terminate,
-                &End {
-                    outcome,
-                    reason,
-                    ..End::default()
-                },
-            )?;
+            self.end(Outcome::Failed(code), message.clone())?;
         }
         Ok(Report::NotExecuted { code, message })
+    }
+
+    fn end(&self, outcome: Outcome, reason: String) -> Result<()> {
+        let end = End {
+            outcome: Some(outcome),
+            reason: Some(reason),
+            ..End::default()
+        };
+        settle(&self.ws, &self.id, Kind::Terminate, &end).map(drop)
     }
 
     fn attempt(&self) -> Attempt<'_> {
@@ -131,17 +130,7 @@ impl Supervisor {
                 Ok(_) => return Ok(Next::Over),
                 // No waiting helps a log that is full.
                 Err(error @ Error::Store(store::Error::Full(_))) => {
-                    let (outcome, reason) = (Some(last.clone()), Some(error.to_string()));
-                    settle(
-                        &self.ws,
-                        &self.id,
-                        Kind::Terminate,
-                        &End {
-                            outcome,
-                            reason,
-                            ..End::default()
-                        },
-                    )?;
+                    self.end(last.clone(), error.to_string())?;
                     return Ok(Next::Over);
                 }
                 Err(error) => error,
