@@ -14,7 +14,7 @@ use git_session::git::{
 use gix::index::{File, decode, entry::Stat, write};
 
 use crate::git_repo::{FORMATS, Sandbox, formats, sh, signature};
-use crate::sandbox::Format;
+use crate::sandbox::{Format, in_time};
 
 const BASE: &str = r"
 mkdir -p dir/sub deep/er/still build
@@ -89,6 +89,10 @@ fn settled(sandbox: &Sandbox) -> PathBuf {
 }
 
 fn take(repo: &Repo, path: &Path) -> Captured {
+    try_take(repo, path).unwrap()
+}
+
+fn try_take(repo: &Repo, path: &Path) -> git_session::git::Result<Captured> {
     let found = worktree::at(repo, path).unwrap().unwrap();
     let what = Capture {
         worktree: path,
@@ -101,7 +105,7 @@ fn take(repo: &Repo, path: &Path) -> Captured {
         message: "work",
         durability: Relaxed,
     };
-    capture(repo, &what).unwrap()
+    capture(repo, &what)
 }
 
 proptest::proptest! {
@@ -199,4 +203,30 @@ fn git_looks_only_at_what_has_changed() {
     assert!(trace.contains("git check-ignore"), "{trace}");
     assert!(!trace.contains("--untracked-files=all"), "{trace}");
     sandbox.end("looked");
+}
+
+#[test]
+fn a_file_at_which_git_would_wait_is_named_at_once() {
+    let sandbox = Sandbox::new(FORMATS[0]);
+    let path = settled(&sandbox);
+    for script in [
+        "rm dir/.gitignore; mkfifo dir/.gitignore",
+        "rm .gitignore; mkfifo .gitignore",
+        "mkfifo .gitattributes",
+        "mkdir -p fresh/er; mkfifo fresh/er/.gitignore",
+        "printf 'staged\n' >a; git add a; mkfifo dir/sub/.gitattributes",
+    ] {
+        sh(&path, script);
+        let (repo, tree) = (sandbox.repo(), path.clone());
+        let taken = in_time(script, move || try_take(&repo, &tree).map(|taken| taken.work));
+        let refused = taken.unwrap_err().to_string();
+        assert!(
+            refused.starts_with("git would wait for ever at '"),
+            "{script}: {refused}"
+        );
+        sh(
+            &path,
+            "find . -type p -delete; git reset -q --hard; git clean -qfd",
+        );
+    }
 }

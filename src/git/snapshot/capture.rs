@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::thread;
 
 use gix::ObjectId;
 use gix::actor::Signature;
@@ -18,11 +17,11 @@ use super::index::Index;
 use super::manifest::{Manifest, Name};
 use super::status::Status;
 use super::trees::{index_tree, tree};
-use super::walk::{Skip, Walk, place, walk};
+use super::walk::{Walk, place, walk};
 use super::{SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
 use crate::git::objects::{self, Object};
-use crate::git::{Durability, Repo, Result};
+use crate::git::{Durability, Error, Repo, Result};
 
 /// What is to be captured.
 #[derive(Debug)]
@@ -193,7 +192,7 @@ fn gather(
     batch: &mut Batch<'_>,
 ) -> Result<Gathered> {
     let index = index::open(&what.git_dir.join("index"), repo.object_hash());
-    let (mut status, mut walked, skip) = look(repo, what, index.as_ref().ok().and_then(Option::as_ref))?;
+    let (mut status, mut walked) = look(repo, what, index.as_ref().ok().and_then(Option::as_ref))?;
     if let Ok(Some(file)) = &index
         && repo.config_bool("core.fileMode") == Some(false)
     {
@@ -208,9 +207,7 @@ fn gather(
     modules
         .linked
         .retain(|module| !status.nested.contains(&module.path.0));
-    let inner = Skip::default();
-    inner.set(index.modules.into_iter().map(|Name(path)| path).collect());
-    walked = walked.without(&skip).without(&inner);
+    let walked = walked.without(&index.modules.into_iter().map(|Name(path)| path).collect());
     let mut unsaved = walked.unsaved;
     // What git says of an index that it can't read is all that there is to be said.
     unsaved.extend(error.filter(|_| status.unsaved.is_empty()));
@@ -281,30 +278,23 @@ fn gather(
     })
 }
 
-/// Looks at everything in the worktree, and tells what of it has permissions and directories of its own.
-fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>) -> Result<(Status, Walk, Skip)> {
-    let skip = Skip::default();
+/// Looks at everything in the worktree.
+///
+/// # Errors
+/// What `git status` refuses, and files at which it would wait.
+fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>) -> Result<(Status, Walk)> {
     if let Some(index) = index
-        && let Some((status, walked)) = glance(repo, what.worktree, what.git_dir, index)
+        && let Some(seen) = glance(repo, what.worktree, what.git_dir, index)
     {
-        return Ok((status, walked, skip));
+        return Ok(seen);
     }
-    let (status, walked) = thread::scope(|scope| {
-        let walking = scope.spawn(|| walk(what.worktree, &skip));
-        let status = status(repo, what.worktree);
-        // Whatever git says, the walk comes to its end.
-        skip.set(status.as_ref().map(not_walked).unwrap_or_default());
-        (status, walking.join().unwrap_or_else(|_| panicked()))
-    });
-    Ok((status?, walked, skip))
-}
-
-/// A walk that came to nothing is named, not taken for an empty worktree.
-fn panicked() -> Walk {
-    Walk {
-        unsaved: vec![Unsaved::new("", "its directories could not be looked through")],
-        ..Walk::default()
+    let walked = walk(what.worktree);
+    if let Some(path) = walked.holding_git.first() {
+        return Err(Error::Malformed(format!("git would wait for ever at '{path}'")));
     }
+    let status = status(repo, what.worktree)?;
+    let walked = walked.without(&not_walked(&status));
+    Ok((status, walked))
 }
 
 /// The repositories that are not among what git calls untracked: tracked themselves, or in the midst of tracked files,

@@ -15,7 +15,7 @@ use gix::index::{Entry, File};
 
 use super::asking;
 use super::status::{Status, parse};
-use super::walk::{Walk, each_directory, join, kind, list, mode_of, odd_mode, special, umask};
+use super::walk::{Walk, each_directory, holds_git, join, kind, list, mode_of, odd_mode, special, umask};
 use crate::git::{Repo, objects};
 
 /// How many tracked files git is asked about at most: each is compared with all that it has in its index.
@@ -139,6 +139,9 @@ impl Glance<'_> {
             path.truncate(start);
             path.extend_from_slice(name);
             let mode = mode_of(meta);
+            if holds_git(name, mode) {
+                self.odd.store(true, Ordering::Relaxed);
+            }
             let is_dir = kind(mode).is_dir();
             let entries = &self.index.entries()[below.clone()];
             match entries.binary_search_by(|entry| entry.path(self.index).cmp(path.as_bstr())) {
@@ -253,17 +256,17 @@ fn sort_out(
             if !kind(mode).is_dir() {
                 status.untracked.push(path);
             } else {
-                let (mut is_empty, mut is_repository) = (true, false);
+                let (mut is_empty, mut is_odd) = (true, false);
                 list(worktree, path.as_ref(), |name, meta| {
                     is_empty = false;
-                    is_repository |= name == b".git";
+                    is_odd |= name == b".git" || holds_git(name, mode_of(meta));
                     inner.push(New {
                         path: join(path.as_ref(), name),
                         mode: mode_of(meta),
                     });
                 })
                 .ok()?;
-                if is_repository {
+                if is_odd {
                     return None;
                 }
                 if is_empty {

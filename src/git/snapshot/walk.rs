@@ -27,43 +27,35 @@ pub struct Walk {
     /// Directories that have a `.git`, and that git takes for plain ones, since it tracks files in them or finds the
     /// repository broken.
     pub repositories: Vec<BString>,
+    /// Files at which git would wait, perhaps for ever.
+    pub holding_git: Vec<BString>,
 }
 
-/// Paths that are not looked at, relative to the directory; known only some time after a walk has begun.
-#[derive(Debug, Default)]
-pub struct Skip(OnceLock<HashSet<BString>>);
+/// What git reads in any directory that it looks into, and would wait for were it a FIFO.
+const READ_BY_GIT: [&[u8]; 2] = [b".gitignore", b".gitattributes"];
 
-impl Skip {
-    /// Makes them known.
-    pub fn set(&self, paths: HashSet<BString>) {
-        // Once they are known they don't change.
-        let _ = self.0.set(paths);
-    }
+/// Whether git would wait for what is called so, perhaps for ever.
+pub fn holds_git(name: &[u8], mode: u32) -> bool {
+    READ_BY_GIT.contains(&name) && special(mode).is_some()
+}
 
-    /// Whether a path, or a directory that it is in, is among them, as far as that is known.
-    fn has(&self, path: &BStr) -> bool {
-        let Some(paths) = self.0.get().filter(|paths| !paths.is_empty()) else {
-            return false;
-        };
-        let mut ends = path
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'/')
-            .map(|(at, _)| at);
-        ends.any(|end| paths.contains(path[..end].as_bstr())) || paths.contains(path)
-    }
+/// Whether a path, or a directory that it is in, is among some.
+fn is_among(path: &BStr, paths: &HashSet<BString>) -> bool {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    !paths.is_empty()
+        && (paths.contains(path)
+            || ends
+                .into_iter()
+                .any(|(end, _)| paths.contains(path[..end].as_bstr())))
 }
 
 /// How many directories are known before a second thread begins.
 const MANY: usize = 64;
 
-/// Looks through a directory, without what is to be skipped and without `.git` at its top.
-///
-/// It runs beside `git status`, which takes as long and tells what is to be skipped: what was found before that was
-/// known is left out by [`Walk::without`].
-pub fn walk(root: &Path, skip: &Skip) -> Walk {
+/// Looks through a directory, without `.git` at its top.
+pub fn walk(root: &Path) -> Walk {
     let mask = umask();
-    let found = each_directory(|dir, found, queue| look(root, dir, skip, mask, found, queue));
+    let found = each_directory(|dir, found, queue| look(root, dir, mask, found, queue));
     found.into_iter().fold(Walk::default(), |mut all, found| {
         all.add(found);
         all
@@ -135,6 +127,7 @@ impl Walk {
         self.odd.empty_directories.extend(other.odd.empty_directories);
         self.unsaved.extend(other.unsaved);
         self.repositories.extend(other.repositories);
+        self.holding_git.extend(other.holding_git);
     }
 
     /// Takes down what git doesn't see of an entry.
@@ -153,28 +146,27 @@ impl Walk {
         self.odd.empty_directories.push(Name(dir.into()));
     }
 
-    /// Leaves out what is to be skipped, and puts the rest in an order that doesn't depend on the file system.
-    pub fn without(mut self, skip: &Skip) -> Walk {
+    /// Leaves out some paths and what is in them, and puts the rest in an order that doesn't depend on the file system.
+    pub fn without(mut self, left_out: &HashSet<BString>) -> Walk {
         for paths in self.odd.modes.values_mut() {
-            paths.retain(|Name(path)| !skip.has(path.as_ref()));
+            paths.retain(|Name(path)| !is_among(path.as_ref(), left_out));
         }
         self.odd.modes.retain(|_, paths| !paths.is_empty());
         self.odd
             .empty_directories
-            .retain(|Name(path)| !skip.has(path.as_ref()));
-        self.unsaved.retain(|what| !skip.has(what.path.as_ref()));
+            .retain(|Name(path)| !is_among(path.as_ref(), left_out));
+        self.unsaved
+            .retain(|what| !is_among(what.path.as_ref(), left_out));
         self.odd.sort();
         self.unsaved.sort_by(|a, b| a.path.cmp(&b.path));
-        self.repositories.retain(|path| !skip.has(path.as_ref()));
+        self.repositories
+            .retain(|path| !is_among(path.as_ref(), left_out));
         self.repositories.sort();
         self
     }
 }
 
-fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue: &mut VecDeque<BString>) {
-    if skip.has(dir) {
-        return;
-    }
+fn look(root: &Path, dir: &BStr, mask: u32, found: &mut Walk, queue: &mut VecDeque<BString>) {
     let mut empty = true;
     let listed = list(root, dir, |name, meta| {
         if name == b".git" {
@@ -192,8 +184,8 @@ fn look(root: &Path, dir: &BStr, skip: &Skip, mask: u32, found: &mut Walk, queue
             return;
         }
         let path = join(dir, name);
-        if skip.has(path.as_ref()) {
-            return;
+        if holds_git(name, mode) {
+            found.holding_git.push(path.clone());
         }
         if is_dir {
             queue.push_back(path.clone());
