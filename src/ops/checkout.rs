@@ -353,8 +353,10 @@ fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> Resul
     let place = place(ws, run_dir)?;
     if let Some(place) = &place {
         let path = Path::new(place.path.as_os_str());
-        // What stands there and has no `.git` file of ours is somebody else's.
-        if path.symlink_metadata().is_ok() && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
+        // What stands there and has no `.git` file of ours is somebody else's, unless git was killed over writing that.
+        if path.symlink_metadata().is_ok()
+            && (place.whole || !worktree::is_barely_begun(path))
+            && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
         {
             return Err(Error::PathTaken(path.to_owned()));
         }

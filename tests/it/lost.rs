@@ -61,6 +61,20 @@ fn make_checkouts_slow(sandbox: &Sandbox) {
     sandbox.config("filter.slow.required", "true");
 }
 
+/// Starts a session, and kills that with all of its git while files are checked out.
+fn kill_in_checkout(sandbox: &Sandbox, id: &str) {
+    let starting = sandbox
+        .session_command(&format!("start {id}"))
+        .inner(|command| {
+            command.process_group(0);
+        })
+        .spawn();
+    assert_eq!(sandbox.hear("checkout"), "hangs");
+    kill_group(starting.pid());
+    starting.end();
+    no_longer_slow(sandbox);
+}
+
 fn no_longer_slow(sandbox: &Sandbox) {
     fs::remove_file(sandbox.root().join("slow")).unwrap();
 }
@@ -117,35 +131,42 @@ on_one_format! {
     fn a_worktree_that_was_only_begun_is_made_anew(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         sandbox.new_session("--id begun -- sh -c 'cat slow.txt code.txt'");
-        let starting = sandbox
-            .session_command("start begun")
-            .inner(|command| {
-                command.process_group(0);
-            })
-            .spawn();
-        assert_eq!(sandbox.hear("checkout"), "hangs");
-        kill_group(starting.pid());
-        starting.end();
-        no_longer_slow(sandbox);
+        kill_in_checkout(sandbox, "begun");
         assert_eq!(sandbox.state("begun"), "pending");
         sandbox.session("start begun").ok();
         sandbox.session("wait begun").exits(0);
         sandbox.session("output begun").prints("slow\none\ntwo\nthree\n");
     }
 
+    fn a_directory_that_was_only_begun_is_made_anew(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        for (id, left) in [("named", Some("")), ("empty", None)] {
+            sandbox.new_session(&format!("--id {id} -- cat code.txt"));
+            fs::write(sandbox.root().join("slow"), "").unwrap();
+            kill_in_checkout(sandbox, id);
+            // As if git had been killed a moment earlier.
+            let (dir, record) = (sandbox.worktree(id), sandbox.file(&format!(".git/worktrees/{id}")));
+            fs::remove_dir_all(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+            if let Some(left) = left {
+                fs::write(dir.join(".git"), left).unwrap();
+            }
+            for entry in fs::read_dir(&record).unwrap() {
+                let entry = entry.unwrap();
+                if !["gitdir", "locked"].contains(&entry.file_name().to_str().unwrap()) {
+                    fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path())).unwrap();
+                }
+            }
+            sandbox.session(&format!("start {id}")).ok();
+            sandbox.session(&format!("wait {id}")).exits(0);
+            sandbox.session(&format!("output {id}")).prints("one\ntwo\nthree\n");
+        }
+    }
+
     fn a_branch_that_was_only_begun_is_made_anew(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         sandbox.new_session("--id begun -- true");
-        let starting = sandbox
-            .session_command("start begun")
-            .inner(|command| {
-                command.process_group(0);
-            })
-            .spawn();
-        assert_eq!(sandbox.hear("checkout"), "hangs");
-        kill_group(starting.pid());
-        starting.end();
-        no_longer_slow(sandbox);
+        kill_in_checkout(sandbox, "begun");
         // As if git had been killed a moment earlier.
         let lock = sandbox.file(".git/refs/heads/session/begun.lock");
         fs::rename(sandbox.file(".git/refs/heads/session/begun"), &lock).unwrap();
@@ -183,15 +204,7 @@ on_one_format! {
     fn a_worktree_that_was_only_begun_goes_with_its_session(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         sandbox.new_session("--id begun -- true");
-        let starting = sandbox
-            .session_command("start begun")
-            .inner(|command| {
-                command.process_group(0);
-            })
-            .spawn();
-        assert_eq!(sandbox.hear("checkout"), "hangs");
-        kill_group(starting.pid());
-        starting.end();
+        kill_in_checkout(sandbox, "begun");
         sandbox.session("terminate begun").ok();
         assert_eq!(sandbox.trailer("begun", "Outcome"), "cancelled");
         assert_eq!(sandbox.trailer("begun", "Unsaved"), "");

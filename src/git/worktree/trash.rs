@@ -37,7 +37,7 @@ pub fn discard(dir: &Path, trash: &Path) -> Result<()> {
 }
 
 /// Whether a directory holds at most the `.git` file that git had made, and not yet written, when it was killed.
-fn is_barely_begun(path: &Path) -> bool {
+pub fn is_barely_begun(path: &Path) -> bool {
     let is_unwritten = |entry: fs::DirEntry| {
         entry.file_name() == ".git"
             && entry
