@@ -14,6 +14,7 @@ use super::checkout::{is_locked_for, is_missing, moved_since, standing};
 use super::error::Result;
 use super::local::Place;
 use super::record::load;
+use super::recover::reconcile;
 use super::select::local_ids;
 use super::workspace::Workspace;
 use crate::git::objects;
@@ -93,10 +94,17 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
             continue;
         }
         let run_dir = ws.run_dir(&id);
-        let _guard = match prune.mode {
+        let guard = match prune.mode {
             Mode::Do => Some(run_dir.guard(&id)?),
             Mode::Show => None,
         };
+        if let Some(guard) = guard.as_ref().filter(|_| ws.owns(&session.event.summary))
+            && run_dir.place()?.is_some_and(|place| !place.parked)
+        {
+            // Who recorded the end was killed before it let the worktree go; where that still can't be done, why it is
+            // kept is said below.
+            let _ = reconcile(ws, guard, &id);
+        }
         let session = load(ws, &id)?;
         let place = run_dir.place()?;
         if let Some(found) = standing(ws, &run_dir)? {

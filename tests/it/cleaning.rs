@@ -38,6 +38,21 @@ on_every_format! {
         sandbox.end(&suspended.id);
     }
 
+    fn a_worktree_that_its_ended_session_still_holds_is_let_go_and_goes(sandbox: &Sandbox) {
+        sandbox.run_script("--id done", "echo x > left.txt").ok();
+        // As if who recorded the end had been killed right after it.
+        let worktree = sandbox.worktree("done");
+        sandbox.git_in(&worktree, "switch -q session/done");
+        sandbox.git_in(&worktree, "worktree lock --reason 'session done' .");
+        let record = sandbox.run_dir("done").join("worktree.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains("\"parked\":true"), "{text}");
+        fs::write(&record, text.replace("\"parked\":true", "\"parked\":false")).unwrap();
+        sandbox.session("prune").ok().says("done: removed worktree");
+        assert!(!worktree.exists());
+        assert_eq!(sandbox.saved("done", "left.txt"), "x");
+    }
+
     fn ignored_files_are_named_with_their_size_and_kept_unless_discarded(sandbox: &Sandbox) {
         sandbox
             .run_script(
