@@ -210,6 +210,7 @@ on_one_format! {
         assert_eq!(sandbox.trailer("begun", "Unsaved"), "");
         assert!(!sandbox.worktree("begun").exists());
         assert!(!sandbox.git("worktree list").contains("begun"));
+        sandbox.session("doctor").ok();
         sandbox.git("branch -D session/begun");
     }
 

@@ -109,6 +109,8 @@ fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
         let run_dir = ws.run_dir(&id);
         if let Some(place) = run_dir.place()?
             && !place.whole
+            // What was only begun went when its session ended.
+            && !place.parked
             && !run_dir.is_guarded()?
         {
             half.remove(std::path::Path::new(place.path.as_os_str()));
