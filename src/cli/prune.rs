@@ -5,10 +5,10 @@ use serde_json::json;
 use super::common::{one, open};
 use super::error::Failure;
 use super::out;
-use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Mode, Prune, What, prune};
+use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Mode, Prune, Pruned, What, prune};
 use crate::render::escape;
 use crate::render::fields::path_value;
-use crate::session::duration;
+use crate::session::{SessionId, duration};
 
 /// Remove worktrees and merged branches of ended sessions
 ///
@@ -57,15 +57,30 @@ impl Args {
                 Ignored::Keep
             },
         };
-        let findings = prune(&mut ws, &asked)?;
+        let Pruned { findings, failed } = prune(&mut ws, &asked)?;
+        let failed = failed.into_iter().map(|(id, error)| (id, Failure::from(error)));
+        let failed: Vec<(SessionId, Failure)> = failed.collect();
         if self.json {
             let findings: Vec<_> = findings.iter().map(to_json).collect();
-            out::json(&json!({ "schema": 1, "dryRun": self.dry_run, "findings": findings }));
-        } else if !self.quiet {
+            let mut value = json!({ "schema": 1, "dryRun": self.dry_run, "findings": findings });
+            if !failed.is_empty() {
+                let failed = failed.iter();
+                value["failed"] = failed
+                    .map(|(id, failure)| json!({ "id": id.as_str(), "error": failure.to_json() }))
+                    .collect();
+            }
+            out::json(&value);
+            return Ok(failed
+                .iter()
+                .map(|(_, failure)| failure.code())
+                .max()
+                .unwrap_or(0));
+        }
+        if !self.quiet {
             for finding in &findings {
                 out::say(&line(finding, self.dry_run));
             }
-            if findings.is_empty() {
+            if findings.is_empty() && failed.is_empty() {
                 out::say("nothing to prune");
             }
             if findings
@@ -75,7 +90,7 @@ impl Args {
                 out::say("hint: '--discard-ignored' removes a worktree with its ignored files");
             }
         }
-        Ok(0)
+        Ok(failed.iter().map(|(_, failure)| failure.say()).max().unwrap_or(0))
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::aside::ignored;
 use super::branch;
 use super::checkout::{is_locked_for, is_missing, moved_since, standing};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::local::Place;
 use super::record::load;
 use super::recover::reconcile;
@@ -73,8 +73,19 @@ pub enum What {
     Branch(String),
 }
 
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    pub findings: Vec<Finding>,
+    /// Sessions with which it could not be done, which are in nobody else's way.
+    pub failed: Vec<(SessionId, Error)>,
+}
+
 /// Looks at ended sessions and removes what may go.
-pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
+///
+/// # Errors
+/// What concerns no session alone.
+pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Pruned> {
     let ids = if prune.ids.is_empty() {
         local_ids(ws)
     } else {
@@ -85,80 +96,87 @@ pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Vec<Finding>> {
         // What an earlier prune was killed over.
         worktree::empty_trash(&ws.trash())?;
     }
-    let mut findings = Vec::new();
+    let mut pruned = Pruned::default();
     for id in ids {
-        let Some(session) = ws.store().load(&id)? else {
-            continue;
-        };
-        if !is_due(&session, prune.older_than) {
-            continue;
-        }
-        let run_dir = ws.run_dir(&id);
-        let guard = match prune.mode {
-            Mode::Do => Some(run_dir.guard(&id)?),
-            Mode::Show => None,
-        };
-        if let Some(guard) = guard.as_ref().filter(|_| ws.owns(&session.event.summary))
-            && run_dir.place()?.is_some_and(|place| !place.parked)
-        {
-            // Who recorded the end was killed before it let the worktree go; where that still can't be done, why it is
-            // kept is said below.
-            let _ = reconcile(ws, guard, &id);
-        }
-        let session = load(ws, &id)?;
-        let place = run_dir.place()?;
-        if let Some(found) = standing(ws, &run_dir)? {
-            let ignored = ignored_files(ws, &found.path)?;
-            let mut kept = match ws.owns(&session.event.summary) {
-                true => why_kept(ws, &session, &found)?,
-                false => why_kept_of_another(ws, &session, &found)?,
-            };
-            if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
-                kept = Some(HAS_IGNORED.to_owned());
-            }
-            if kept.is_none() && prune.mode == Mode::Do {
-                worktree::remove(&ws.repo, &found, &ws.trash())?;
-                run_dir.clear_place()?;
-                if !ws.owns(&session.event.summary) {
-                    // What held the branch is gone, so that it can follow to where the session ended.
-                    branch::follow(ws, &session)?;
-                }
-            }
-            findings.push(Finding {
-                id: id.clone(),
-                what: What::Worktree(found.path),
-                kept,
-                ignored,
-            });
-        }
-        if let Some(gone) = gone(ws, place.as_ref())? {
-            if prune.mode == Mode::Do {
-                worktree::remove(&ws.repo, &gone, &ws.trash())?;
-                run_dir.clear_place()?;
-            }
-            findings.push(Finding {
-                id: id.clone(),
-                what: What::Worktree(gone.path),
-                kept: None,
-                ignored: None,
-            });
-        }
-        if let Some(moved) = moved_since(ws, &run_dir)? {
-            findings.push(Finding {
-                id: id.clone(),
-                what: What::Worktree(moved.path),
-                kept: Some("it was moved there since; 'git worktree remove' removes it".to_owned()),
-                ignored: None,
-            });
-        }
-        if prune.older_than.is_some() && ws.owns(&session.event.summary) {
-            findings.extend(merged_branch(ws, &session, place.as_ref(), prune)?);
+        if let Err(error) = prune_one(ws, &id, prune, &mut pruned.findings) {
+            pruned.failed.push((id, error));
         }
     }
     if prune.mode == Mode::Do {
         worktree::empty_trash(&ws.trash())?;
     }
-    Ok(findings)
+    Ok(pruned)
+}
+
+fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<Finding>) -> Result<()> {
+    let Some(session) = ws.store().load(id)? else {
+        return Ok(());
+    };
+    if !is_due(&session, prune.older_than) {
+        return Ok(());
+    }
+    let run_dir = ws.run_dir(id);
+    let guard = match prune.mode {
+        Mode::Do => Some(run_dir.guard(id)?),
+        Mode::Show => None,
+    };
+    if let Some(guard) = guard.as_ref().filter(|_| ws.owns(&session.event.summary))
+        && run_dir.place()?.is_some_and(|place| !place.parked)
+    {
+        // Who recorded the end was killed before it let the worktree go; where that still can't be done, why it is
+        // kept is said below.
+        let _ = reconcile(ws, guard, id);
+    }
+    let session = load(ws, id)?;
+    let place = run_dir.place()?;
+    if let Some(found) = standing(ws, &run_dir)? {
+        let ignored = ignored_files(ws, &found.path)?;
+        let mut kept = match ws.owns(&session.event.summary) {
+            true => why_kept(ws, &session, &found)?,
+            false => why_kept_of_another(ws, &session, &found)?,
+        };
+        if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
+            kept = Some(HAS_IGNORED.to_owned());
+        }
+        if kept.is_none() && prune.mode == Mode::Do {
+            worktree::remove(&ws.repo, &found, &ws.trash())?;
+            run_dir.clear_place()?;
+            if !ws.owns(&session.event.summary) {
+                // What held the branch is gone, so that it can follow to where the session ended.
+                branch::follow(ws, &session)?;
+            }
+        }
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(found.path),
+            kept,
+            ignored,
+        });
+    }
+    if let Some(gone) = gone(ws, place.as_ref())? {
+        if prune.mode == Mode::Do {
+            worktree::remove(&ws.repo, &gone, &ws.trash())?;
+            run_dir.clear_place()?;
+        }
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(gone.path),
+            kept: None,
+            ignored: None,
+        });
+    }
+    if let Some(moved) = moved_since(ws, &run_dir)? {
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(moved.path),
+            kept: Some("it was moved there since; 'git worktree remove' removes it".to_owned()),
+            ignored: None,
+        });
+    }
+    if prune.older_than.is_some() && ws.owns(&session.event.summary) {
+        findings.extend(merged_branch(ws, &session, place.as_ref(), prune)?);
+    }
+    Ok(())
 }
 
 /// What git still has of a parked worktree whose directory somebody removed; that with repositories of submodules

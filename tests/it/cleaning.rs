@@ -38,6 +38,22 @@ on_every_format! {
         sandbox.end(&suspended.id);
     }
 
+    fn what_goes_wrong_with_one_session_hinders_no_other(sandbox: &Sandbox) {
+        sandbox.run_script("--id apart --worktree ../away/apart", "true").ok();
+        sandbox.run_script("--id near", "true").ok();
+        // Nobody can tell what is behind a link to itself.
+        let away = sandbox.root().join("away");
+        fs::rename(&away, away.with_extension("kept")).unwrap();
+        std::os::unix::fs::symlink(&away, &away).unwrap();
+        let run = sandbox.session("prune");
+        assert!(run.code != 0 && run.stderr.contains("error: "), "{run}");
+        assert!(run.stderr.contains("near: removed worktree"), "{run}");
+        assert!(!sandbox.worktree("near").exists());
+        let told = sandbox.session("prune --json");
+        let told: serde_json::Value = serde_json::from_str(&told.stdout()).unwrap();
+        assert_eq!(told["failed"][0]["id"], "apart", "{told}");
+    }
+
     fn a_worktree_that_its_ended_session_still_holds_is_let_go_and_goes(sandbox: &Sandbox) {
         sandbox.run_script("--id done", "echo x > left.txt").ok();
         // As if who recorded the end had been killed right after it.
