@@ -107,6 +107,10 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         _ => return settle(ws, id, Kind::Checkpoint, &saved),
     };
     let target = run_dir.target(Some(&run));
+    // A stop that could not be recorded still says why the worker has ended.
+    let stood = run_dir
+        .intent(&run.attempt, Timestamp::now())?
+        .filter(|intent| !matches!(intent.kind, IntentKind::Pause | IntentKind::Freeze));
     run_dir.write_intent(&intent(&run, IntentKind::Pause, None, DAY))?;
     let settled = match freeze(&target) {
         Ok(frozen) => {
@@ -126,7 +130,10 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
             Err(error.into())
         }
     };
-    run_dir.clear_intent()?;
+    match stood {
+        Some(stood) => run_dir.write_intent(&stood)?,
+        None => run_dir.clear_intent()?,
+    }
     settled
 }
 

@@ -299,6 +299,18 @@ on_one_format! {
         sandbox.let_end(&held, 0);
     }
 
+    fn a_checkpoint_does_not_forget_why_a_worker_was_stopped(sandbox: &Sandbox) {
+        sandbox.hold("--id asked");
+        let lock = sandbox.file(".git/refs/sessions/asked.lock");
+        fs::write(&lock, "").unwrap();
+        sandbox.session("suspend asked").exits(128);
+        sandbox.session("checkpoint asked").exits(128);
+        fs::remove_file(&lock).unwrap();
+        wait_until("the end is recorded", || sandbox.state("asked") != "running");
+        assert_eq!(sandbox.state("asked"), "suspended");
+        sandbox.end("asked");
+    }
+
     fn a_freeze_that_is_killed_leaves_nothing_stopped_in_a_running_session(sandbox: &Sandbox) {
         let held = sandbox.hold("--id chilled");
         sandbox.order(&held, "for n in 0 1 2 3 4 5 6 7 8 9; do head -c 3000000 /dev/urandom > big$n; done");
