@@ -38,6 +38,16 @@ on_every_format! {
         sandbox.end(&suspended.id);
     }
 
+    fn a_look_at_what_would_go_changes_nothing(sandbox: &Sandbox) {
+        sandbox.run_script("--id done", "echo x > left.txt").ok();
+        // For git the file is to be read again, and the index to be told of its new time.
+        let file = fs::File::open(sandbox.worktree("done").join("README")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let before = traces::of(sandbox.root());
+        sandbox.session("prune -n").ok().says("done: would remove");
+        assert_eq!(traces::of(sandbox.root()), before);
+    }
+
     fn what_goes_wrong_with_one_session_hinders_no_other(sandbox: &Sandbox) {
         sandbox.run_script("--id apart --worktree ../away/apart", "true").ok();
         sandbox.run_script("--id near", "true").ok();

@@ -14,15 +14,33 @@ use crate::git::command::Cmd;
 use crate::git::repo::parse_oid;
 use crate::git::{Error, Repo, Result};
 
+/// What becomes of the index where git finds that a file has other times and the same content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// It is told, as by every `git status`: one that is as young as its files, as after a checkout, would make each
+    /// later look read them all.
+    Index,
+    Nothing,
+}
+
+impl Refresh {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Refresh::Index => &[],
+            Refresh::Nothing => &["--no-optional-locks"],
+        }
+    }
+}
+
 /// Asks git, which runs no file system monitor.
-///
-/// It may refresh what the index says of the files' times, as every `git status` does: an index that is as young as
-/// its files, as after a checkout, would make each later look read them all.
 ///
 /// Where git refuses, it is asked again in ways that it doesn't refuse: what these don't tell is found out otherwise,
 /// or named.
-pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
-    let way = Way::default();
+pub fn status(repo: &Repo, worktree: &Path, refresh: Refresh) -> Result<Status> {
+    let way = Way {
+        options: refresh.options().iter().map(OsString::from).collect(),
+        index: None,
+    };
     let refused = match beside_modules(repo, worktree, &way) {
         Ok(status) => return Ok(status),
         Err(refused) => refused,
@@ -41,10 +59,11 @@ pub fn status(repo: &Repo, worktree: &Path) -> Result<Status> {
 }
 
 /// The command that asks about tracked files alone, by their paths.
-pub fn tracked(repo: &Repo, worktree: &Path, paths: &[BString]) -> Result<Cmd> {
+pub fn tracked(repo: &Repo, worktree: &Path, paths: &[BString], refresh: Refresh) -> Result<Cmd> {
     let git = repo.git_in(worktree)?.ending_with_us();
     Ok(git
         .args(["-c", "status.relativePaths=false"])
+        .args(refresh.options())
         // Threads that look ahead at the whole index would only be in the way.
         .args(["-c", "core.preloadIndex=false", "--literal-pathspecs"])
         .args(["status", "--porcelain=v2", "-z", "--branch", "--no-renames"])
@@ -53,7 +72,6 @@ pub fn tracked(repo: &Repo, worktree: &Path, paths: &[BString]) -> Result<Cmd> {
 }
 
 /// How git is asked.
-#[derive(Default)]
 struct Way {
     /// Options for git itself.
     options: Vec<OsString>,

@@ -10,7 +10,7 @@ use gix::bstr::{BString, ByteSlice};
 use gix::index::File;
 use gix::index::entry::Mode;
 
-use super::asking::status;
+use super::asking::{Refresh, status};
 use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
 use super::glance::glance;
 use super::index::Index;
@@ -67,7 +67,7 @@ pub struct Captured {
 pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
     let mut batch = Batch::new(repo, what.durability);
     let previous = what.previous.map(|work| read(repo, work)).transpose()?;
-    let gathered = gather(repo, what, previous.as_ref(), &mut batch)?;
+    let gathered = gather(repo, what, previous.as_ref(), Refresh::Index, &mut batch)?;
     if let (Some(work), Some(before)) = (what.previous, &previous)
         && gathered.is(before)
     {
@@ -124,7 +124,7 @@ pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
 pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option<String>> {
     let saved = read(repo, work)?;
     let mut batch = Batch::new(repo, Durability::Relaxed);
-    let gathered = gather(repo, what, Some(&saved), &mut batch)?;
+    let gathered = gather(repo, what, Some(&saved), Refresh::Nothing, &mut batch)?;
     let difference = if let Some(first) = gathered.unsaved.first() {
         Some(format!("{}: {}", first.path, first.why))
     } else if gathered.head != saved.head {
@@ -189,10 +189,12 @@ fn gather(
     repo: &Repo,
     what: &Capture<'_>,
     previous: Option<&Work>,
+    refresh: Refresh,
     batch: &mut Batch<'_>,
 ) -> Result<Gathered> {
     let index = index::open(&what.git_dir.join("index"), repo.object_hash());
-    let (mut status, mut walked) = look(repo, what, index.as_ref().ok().and_then(Option::as_ref))?;
+    let file = index.as_ref().ok().and_then(Option::as_ref);
+    let (mut status, mut walked) = look(repo, what, file, refresh)?;
     if let Ok(Some(file)) = &index
         && repo.config_bool("core.fileMode") == Some(false)
     {
@@ -282,9 +284,9 @@ fn gather(
 ///
 /// # Errors
 /// What `git status` refuses, and files at which it would wait.
-fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>) -> Result<(Status, Walk)> {
+fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>, refresh: Refresh) -> Result<(Status, Walk)> {
     if let Some(index) = index
-        && let Some(seen) = glance(repo, what.worktree, what.git_dir, index)
+        && let Some(seen) = glance(repo, what.worktree, what.git_dir, index, refresh)
     {
         return Ok(seen);
     }
@@ -292,7 +294,7 @@ fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>) -> Result<(Status
     if let Some(path) = walked.holding_git.first() {
         return Err(Error::Malformed(format!("git would wait for ever at '{path}'")));
     }
-    let status = status(repo, what.worktree)?;
+    let status = status(repo, what.worktree, refresh)?;
     let walked = walked.without(&not_walked(&status));
     Ok((status, walked))
 }

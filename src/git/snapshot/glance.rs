@@ -13,7 +13,7 @@ use gix::index::entry::stat::Options;
 use gix::index::entry::{Flags, Mode, Stage, Stat, stat::Time};
 use gix::index::{Entry, File};
 
-use super::asking;
+use super::asking::{self, Refresh};
 use super::status::{Status, parse};
 use super::walk::{Walk, each_directory, holds_git, join, kind, list, mode_of, odd_mode, special, umask};
 use crate::git::{Repo, objects};
@@ -24,7 +24,13 @@ const TOUCHED: usize = 100;
 const DEPTH: usize = 16;
 
 /// The status of a worktree, and what git doesn't look at; none if git has to look at everything.
-pub fn glance(repo: &Repo, worktree: &Path, git_dir: &Path, index: &File) -> Option<(Status, Walk)> {
+pub fn glance(
+    repo: &Repo,
+    worktree: &Path,
+    git_dir: &Path,
+    index: &File,
+    refresh: Refresh,
+) -> Option<(Status, Walk)> {
     if !is_plain(repo, git_dir, index) {
         return None;
     }
@@ -49,7 +55,7 @@ pub fn glance(repo: &Repo, worktree: &Path, git_dir: &Path, index: &File) -> Opt
         // git has to be asked for something, for it tells where HEAD is as well.
         found.touched.push(index.entries().first()?.path(index).into());
     }
-    let asked = asking::tracked(repo, worktree, &found.touched).ok()?;
+    let asked = asking::tracked(repo, worktree, &found.touched, refresh).ok()?;
     let asked = asked.start().ok()?;
     let mut status = Status::default();
     let sorted = sort_out(repo, worktree, found.new, &mut status, &mut found.walk);

@@ -9,7 +9,7 @@ use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::Unsaved;
-use super::asking::status;
+use super::asking::{Refresh, status};
 use super::manifest::{Module, Name};
 use super::store::{Within, contained};
 use super::walk::{join, place};
@@ -127,7 +127,7 @@ fn linked(root: &Path, dot_git: &Path) -> Option<PathBuf> {
 
 /// Which paths in a submodule are its work: all but its repository, and what is ignored in it.
 pub fn work_of(repo: &Repo, root: &Path) -> impl Fn(&BStr) -> bool + use<> {
-    let ignored = status(repo, root)
+    let ignored = status(repo, root, Refresh::Nothing)
         .map(|status| status.ignored)
         .unwrap_or_default();
     move |path| {
