@@ -340,9 +340,6 @@ fn what_a_killed_runner_ran_is_overdue_elsewhere_and_taken_over() {
 
     dev.config("session.syncInterval", "1s");
     dev.session("fetch").ok();
-    // The runner knows the home by another URL.
-    dev.session("wait gone").fails(125).says("session.home");
-    dev.git("config session.home origin");
     until("it is overdue", || dev.show("gone")["overdue"] == true);
     dev.session("list").ok().prints("running, overdue");
     dev.session("wait gone")
