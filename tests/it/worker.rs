@@ -366,7 +366,10 @@ fn a_worker_inherits_one_descriptor_and_no_signal_settings() {
     let fd = job.inherit.as_raw_fd();
     fs::remove_file(sandbox.path("output.log")).unwrap();
     wait_status(&spawn(job).unwrap(), WaitOptions::empty());
-    assert_eq!(sandbox.output(), format!("0\n1\n2\n{fd}\n"));
+    // In the order of ls, where 11 may come before 2.
+    let mut inherited: Vec<i32> = sandbox.output().lines().map(|fd| fd.parse().unwrap()).collect();
+    inherited.sort_unstable();
+    assert_eq!(inherited, [0, 1, 2, fd]);
     drop(stray);
 }
 
