@@ -28,28 +28,38 @@ pub struct Format {
     pub hash: &'static str,
 }
 
-pub const FORMATS: [Format; 4] = [
-    Format {
+impl Format {
+    /// What `git init` has when nothing is asked of it.
+    pub const PLAIN: Format = Format {
         refs: "files",
         hash: "sha1",
-    },
-    Format {
-        refs: "files",
-        hash: "sha256",
-    },
-    Format {
-        refs: "reftable",
-        hash: "sha1",
-    },
-    Format {
-        refs: "reftable",
-        hash: "sha256",
-    },
-];
+    };
+
+    /// The options that make `git init` use it; an older git doesn't know the one for files.
+    pub fn options(self) -> Vec<String> {
+        let refs = (self.refs != "files").then(|| format!("--ref-format={}", self.refs));
+        [format!("--object-format={}", self.hash)]
+            .into_iter()
+            .chain(refs)
+            .collect()
+    }
+}
+
+/// Every format that the installed git has.
+pub fn every_format() -> Vec<Format> {
+    let refs = match crate::sandbox::format::has_reftable() {
+        true => &["files", "reftable"][..],
+        false => &["files"],
+    };
+    let formats = refs
+        .iter()
+        .flat_map(|refs| ["sha1", "sha256"].map(|hash| Format { refs, hash }));
+    formats.collect()
+}
 
 /// Runs a test on a repository of each format.
 pub fn formats(test: impl Fn(&Sandbox)) {
-    for format in FORMATS {
+    for format in every_format() {
         eprintln!("on {format:?}");
         test(&Sandbox::new(format));
     }
@@ -57,7 +67,7 @@ pub fn formats(test: impl Fn(&Sandbox)) {
 
 /// Runs a test on repositories that keep their references in files.
 pub fn files(test: impl Fn(&Sandbox)) {
-    for format in FORMATS.into_iter().filter(|format| format.refs == "files") {
+    for format in every_format().into_iter().filter(|format| format.refs == "files") {
         eprintln!("on {format:?}");
         test(&Sandbox::new(format));
     }
@@ -125,12 +135,8 @@ impl Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Self { dir, format };
         fs::create_dir(sandbox.root()).unwrap();
-        sandbox.git([
-            "init",
-            "-q",
-            &format!("--ref-format={}", format.refs),
-            &format!("--object-format={}", format.hash),
-        ]);
+        let init = ["init", "-q"].map(str::to_owned);
+        sandbox.git(init.into_iter().chain(format.options()));
         sandbox.git(["config", "gc.auto", "0"]);
         sandbox
     }

@@ -13,7 +13,7 @@ use git_session::git::{
 
 use gix::index::{File, decode, entry::Stat, write};
 
-use crate::git_repo::{FORMATS, Sandbox, formats, sh, signature};
+use crate::git_repo::{Sandbox, every_format, formats, sh, signature};
 use crate::sandbox::{Format, in_time};
 
 const BASE: &str = r"
@@ -116,10 +116,10 @@ proptest::proptest! {
     #[test]
     fn one_look_sees_what_two_do(
         edits in proptest::collection::vec((0u8..14, 0u8..20), 1..8),
-        format in 0usize..4,
+        format in proptest::sample::select(every_format()),
         modes in proptest::bool::ANY,
     ) {
-        let sandbox = Sandbox::new(FORMATS[format]);
+        let sandbox = Sandbox::new(format);
         let path = settled(&sandbox);
         sandbox.git(["config", "core.fileMode", if modes { "true" } else { "false" }]);
         let script: String = edits.iter().map(|(number, name)| edit(*number, *name)).collect();
@@ -207,7 +207,7 @@ fn git_looks_only_at_what_has_changed() {
 
 #[test]
 fn a_file_at_which_git_would_wait_is_named_at_once() {
-    let sandbox = Sandbox::new(FORMATS[0]);
+    let sandbox = Sandbox::new(crate::git_repo::Format::PLAIN);
     let path = settled(&sandbox);
     for script in [
         "rm dir/.gitignore; mkfifo dir/.gitignore",

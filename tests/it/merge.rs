@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::git_repo::{FORMATS, Sandbox, assert_sound, formats, git, git_command, point, run};
+use crate::git_repo::{Format, Sandbox, assert_sound, formats, git, git_command, point, run};
 use crate::logs::{KINDS, claim, create, id, signed, stamp, step};
 
 /// One thing that happens to one of several logs of a session.
@@ -126,7 +126,7 @@ fn apart<'s>(repo: &Repo, sides: &'s [Session]) -> Vec<&'s Session> {
 
 /// Runs a property over the logs of random histories, all in one repository.
 fn histories(property: impl Fn(&Repo, &[Session], &[Index]) -> Result<(), TestCaseError>) {
-    let sandbox = Sandbox::new(FORMATS[0]);
+    let sandbox = Sandbox::new(Format::PLAIN);
     sandbox.git(["config", "session.fsync", "false"]);
     let repo = sandbox.repo();
     let number = Cell::new(0);
@@ -325,9 +325,11 @@ fn without_a_home_and_a_highest_epoch_only_the_one_order_decides_alike() {
 /// A clone of the same kind that has seen the sessions of the first one.
 fn second_clone(sandbox: &Sandbox) -> Repo {
     let dir = sandbox.beside("second");
-    let (refs, hash) = (sandbox.format.refs, sandbox.format.hash);
-    let (refs, hash) = (format!("--ref-format={refs}"), format!("--object-format={hash}"));
-    git(sandbox.dir.path(), ["init", "-q", &refs, &hash, "second"]);
+    let init = ["init", "-q", "second"].map(str::to_owned);
+    git(
+        sandbox.dir.path(),
+        init.into_iter().chain(sandbox.format.options()),
+    );
     fetch(sandbox, &dir);
     Repo::open(&dir).unwrap()
 }

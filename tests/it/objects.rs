@@ -206,7 +206,7 @@ fn large(dir: &Path) -> PathBuf {
 
 #[test]
 fn a_large_file_is_not_held_in_memory() {
-    let sandbox = Sandbox::new(crate::git_repo::FORMATS[0]);
+    let sandbox = Sandbox::new(crate::git_repo::Format::PLAIN);
     let path = large(&sandbox.root());
     fs::File::create(&path).unwrap().set_len(SIZE).unwrap();
     let output = run(&mut again(module_path!(), "adds_a_large_file", &sandbox.root()));

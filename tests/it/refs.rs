@@ -646,7 +646,7 @@ proptest::proptest! {
         prefixes in proptest::collection::vec("[a-c]{0,3}(/[a-c-]{1,3}){0,1}", 8),
         sorted in proptest::bool::ANY,
     ) {
-        thread_local!(static SANDBOX: Sandbox = Sandbox::new(crate::git_repo::FORMATS[0]));
+        thread_local!(static SANDBOX: Sandbox = Sandbox::new(crate::git_repo::Format::PLAIN));
         SANDBOX.with(|sandbox| {
             let oid = sandbox.head();
             let header = if sorted { "# pack-refs with: peeled fully-peeled sorted \n" } else { "" };

@@ -8,7 +8,7 @@ use git_session::git::{
 };
 use gix::ObjectId;
 
-use crate::git_repo::{FORMATS, Format, Sandbox, git, oid};
+use crate::git_repo::{Format, Sandbox, every_format, git, oid};
 
 /// A clone's repository, and another one beside it.
 struct Pair {
@@ -26,8 +26,11 @@ impl Pair {
 
     /// Both of each kind, with references kept the same way or not.
     fn each(test: impl Fn(&Pair)) {
-        for clone in FORMATS {
-            for remote in FORMATS.into_iter().filter(|remote| remote.hash == clone.hash) {
+        for clone in every_format() {
+            for remote in every_format()
+                .into_iter()
+                .filter(|remote| remote.hash == clone.hash)
+            {
                 eprintln!("{clone:?} from {remote:?}");
                 test(&Pair::new(clone, remote));
             }
@@ -35,7 +38,7 @@ impl Pair {
     }
 
     fn plain() -> Pair {
-        Pair::new(FORMATS[0], FORMATS[0])
+        Pair::new(Format::PLAIN, Format::PLAIN)
     }
 
     fn repo(&self) -> Repo {
@@ -201,7 +204,11 @@ fn a_rewound_reference_stays_where_it_was_and_hides_no_other() {
 
 #[test]
 fn a_remote_with_another_hash_is_named_as_such() {
-    for (clone, remote) in [(FORMATS[0], FORMATS[1]), (FORMATS[1], FORMATS[0])] {
+    let other = Format {
+        hash: "sha256",
+        ..Format::PLAIN
+    };
+    for (clone, remote) in [(Format::PLAIN, other), (other, Format::PLAIN)] {
         let pair = Pair::new(clone, remote);
         pair.put("refs/things/a", &[]);
         let repo = pair.repo();

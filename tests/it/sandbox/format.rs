@@ -50,22 +50,25 @@ impl Format {
 
     /// Whether the git that is installed has it; says so if not.
     pub fn is_there(self) -> bool {
-        static REFTABLE: OnceLock<bool> = OnceLock::new();
-        let there = self.refs == Refs::Files || *REFTABLE.get_or_init(git_has_reftable);
-        if !there {
-            eprintln!("skipped: the git that is installed has no reftable");
-        }
-        there
+        self.refs == Refs::Files || has_reftable()
     }
 }
 
-fn git_has_reftable() -> bool {
-    let dir = tempfile::tempdir().unwrap();
-    let init = Command::new("git")
-        .args(["init", "-q", "--ref-format=reftable"])
-        .arg(dir.path())
-        .output();
-    init.is_ok_and(|output| output.status.success())
+/// Whether the git that is installed has reftable; says so if not.
+pub fn has_reftable() -> bool {
+    static REFTABLE: OnceLock<bool> = OnceLock::new();
+    let there = *REFTABLE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let init = Command::new("git")
+            .args(["init", "-q", "--ref-format=reftable"])
+            .arg(dir.path())
+            .output();
+        init.is_ok_and(|output| output.status.success())
+    });
+    if !there {
+        eprintln!("skipped: the git that is installed has no reftable");
+    }
+    there
 }
 
 /// Makes tests of functions that take a sandbox: one on each kind of repository.
