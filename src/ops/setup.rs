@@ -12,6 +12,9 @@ use crate::store::names;
 /// The settings by which `git log` shows our notes and a rebase takes them along.
 const NOTES: [&str; 2] = ["notes.displayRef", "notes.rewriteRef"];
 
+/// Our notes as a pattern: of a name that nothing has yet git would warn at each `git log` and each rebase.
+const PATTERN: &str = "refs/notes/session[s]";
+
 /// How something stands that can be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -94,7 +97,7 @@ pub fn notes(repo: &Repo) -> Result<Standing> {
 /// Adds the settings that are missing to the repository's own configuration.
 pub fn show_notes(repo: &Repo) -> Result<()> {
     for key in missing_notes(repo)? {
-        repo.git()?.args(["config", "--add", key, names::NOTES]).run()?;
+        repo.git()?.args(["config", "--add", key, PATTERN]).run()?;
     }
     Ok(())
 }
@@ -106,7 +109,7 @@ fn missing_notes(repo: &Repo) -> Result<Vec<&'static str>> {
         let values = String::from_utf8_lossy(&values);
         if !values
             .lines()
-            .any(|value| value == names::NOTES || value == "refs/notes/*")
+            .any(|value| [PATTERN, names::NOTES, "refs/notes/*"].contains(&value))
         {
             missing.push(key);
         }

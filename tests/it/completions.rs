@@ -194,12 +194,13 @@ fn setup_says_what_it_did_and_does_it_once() {
     // Every page of the tree is among them.
     let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/man");
     shop.ok(&format!("diff -r -x sections.roff '{pages}' ../man"));
-    assert_eq!(
-        shop.ok("git config --get-all notes.displayRef"),
-        "refs/notes/sessions\n"
-    );
-    assert_eq!(
-        shop.ok("git config --get-all notes.rewriteRef"),
-        "refs/notes/sessions\n"
-    );
+    // A note that git log shows and a rebase takes along; as long as there is none, neither says anything about it.
+    let amended = |note: &str| {
+        let script =
+            "git commit -q --amend -m again && git rebase -q --force-rebase --root && git log -1 --format=%N";
+        assert_eq!(shop.ok(&format!("({script}) 2>&1")).trim(), note);
+    };
+    amended("");
+    shop.ok("git notes --ref sessions add -m who");
+    amended("who");
 }
