@@ -17,6 +17,8 @@ use crate::store::{Session, names};
 pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
     let not_found = || Error::NotFound(selector.to_owned());
     match selector {
+        // As of a variable that isn't set: neither every session nor the one of this directory is meant.
+        "" => return Err(not_found()),
         "@" => return current(ws, cwd)?.ok_or(Error::NotInSession),
         "-" => return ws.store().newest()?.ok_or_else(not_found),
         _ => {}
@@ -30,7 +32,7 @@ pub fn select(ws: &Workspace, selector: &str, cwd: &Path) -> Result<Session> {
     let ids = ws.store().ids()?;
     let candidates: Vec<&SessionId> = ids
         .iter()
-        .filter(|known| id.is_some() && known.as_str().starts_with(selector))
+        .filter(|known| known.as_str().starts_with(selector))
         .collect();
     match candidates.as_slice() {
         [] => {}

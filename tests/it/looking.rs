@@ -36,6 +36,25 @@ on_every_format! {
         }
     }
 
+    fn the_beginning_of_an_id_is_enough_wherever_it_ends(sandbox: &Sandbox) {
+        for id in ["fix-login-abc", "fix-logout-abc"] {
+            sandbox.session(&format!("new --id {id} -- true")).ok();
+        }
+        for beginning in ["fix-login", "fix-login-", "fix-login-a"] {
+            sandbox.session(&format!("show {beginning}")).ok().prints("session fix-login-abc\n");
+        }
+        for beginning in ["fix-log", "fix-", "f"] {
+            let run = sandbox.session(&format!("show {beginning}"));
+            run.fails(1).says("ambiguous").says("fix-login-abc").says("fix-logout-abc");
+        }
+        // As of a variable that isn't set, wherever that is.
+        sandbox.session("start -q fix-login-").ok();
+        let here = sandbox.worktree("fix-login-abc");
+        for verb in ["show", "terminate"] {
+            sandbox.session_command(verb).args([""]).within(&here).run().fails(1).says("no session ''");
+        }
+    }
+
     fn readers_leave_the_repository_byte_for_byte_as_it_was(sandbox: &Sandbox) {
         let held = busy(sandbox, "busy");
         sandbox.session("new --id pending -- true").ok();
