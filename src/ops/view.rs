@@ -100,7 +100,7 @@ pub struct Overview {
 
 /// Looks at one session.
 pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
-    let mut view = row(ws, session, Timestamp::now(), true)?;
+    let mut view = row(ws, session, Timestamp::now(), ws.is_readable())?;
     if depth == Depth::Full {
         deepen(ws, &mut view)?;
         view.origin = origin(ws, &view.session);
@@ -321,7 +321,9 @@ fn unrecorded(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
 }
 
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
-    view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
+    if ws.is_readable() {
+        view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
+    }
     view.spec = ws.store().spec(&view.session).ok().map(Box::new);
     // An ended session that had work names it, unless that is no more.
     view.forgotten =

@@ -99,6 +99,11 @@ impl Workspace {
         Store::new(&self.repo)
     }
 
+    /// Whether what is local to this clone may be looked at; to others it is closed.
+    pub fn is_readable(&self) -> bool {
+        Clone::check_readable(&self.repo.local_dir()).is_ok()
+    }
+
     /// This clone's id; none before anything was ever written here.
     pub fn clone_id(&self) -> Option<&str> {
         self.clone.as_ref().map(|clone| clone.id.as_str())

@@ -452,6 +452,7 @@ fn another_users_repository_is_refused_as_git_refuses_it() {
     }
     let sandbox = Sandbox::new(Format::PLAIN);
     sandbox.new_session("--id seen -- true");
+    sandbox.session("run -q --id failed -- false").exits(1);
     hand_over(&sandbox);
     for path in traces::of(&sandbox.repo()).keys() {
         std::os::unix::fs::lchown(path, Some(12345), Some(12345)).unwrap();
@@ -467,7 +468,13 @@ fn another_users_repository_is_refused_as_git_refuses_it() {
         fs::Permissions::from_mode(0o644),
     )
     .unwrap();
-    as_nobody(&sandbox, "list").ok();
+    // What is local to that clone is no business of ours, nor needed to look at its sessions.
+    for id in ["seen", "failed"] {
+        for line in ["list --all", "list --all --json", "show", "show --json", "log"] {
+            as_nobody(&sandbox, &format!("{line} {id}")).ok();
+        }
+    }
+    as_nobody(&sandbox, "diff failed").ok();
     let run = as_nobody(&sandbox, "terminate seen");
     run.fails(128).says("ermission");
     for path in traces::of(&sandbox.repo()).keys() {
