@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::common::open_remotely;
-use super::error::Failure;
+use super::error::{Failure, without_numbers};
 use super::out;
 use crate::ops::doctor::{Ask, Doctor, Level, Line, Repair, Report, doctor};
 use crate::render::escape;
@@ -63,7 +63,11 @@ impl Args {
 }
 
 fn line(line: &Line) -> String {
-    let mut text = format!("{:<8} {}\n", line.level.word(), escape(&line.message));
+    let mut text = format!(
+        "{:<8} {}\n",
+        line.level.word(),
+        escape(&without_numbers(&line.message))
+    );
     if let Some(way_out) = &line.way_out {
         text += &format!("{:<8} {}\n", "", escape(way_out));
     }
@@ -72,7 +76,7 @@ fn line(line: &Line) -> String {
 
 fn to_json(report: &Report) -> Value {
     let lines = report.lines.iter().map(|line| {
-        let mut value = json!({ "level": line.level.word(), "code": line.code, "message": line.message });
+        let mut value = json!({ "level": line.level.word(), "code": line.code, "message": without_numbers(&line.message) });
         if let Some(way_out) = &line.way_out {
             value["hint"] = json!(way_out);
         }

@@ -111,7 +111,12 @@ impl Failure {
 
     /// Whether it is what this error is told as.
     pub fn tells(&self, error: &Error) -> bool {
-        self.code == error.code() && self.message == error.to_string()
+        self.code == error.code() && self.message == without_numbers(&error.to_string())
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The exit code.
@@ -130,11 +135,27 @@ impl Failure {
     pub fn of(error: &Error) -> Failure {
         Failure {
             code: error.code(),
-            message: error.to_string(),
+            message: without_numbers(&error.to_string()),
             hint: hint(error),
             exit: error.exit_code(),
         }
     }
+}
+
+/// What the system says of an error, without the number that Rust adds to each.
+pub fn without_numbers(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .strip_prefix(')')
+        {
+            Some(rest) => out += rest,
+            None => out = format!("{out} (os error {piece}"),
+        }
+    }
+    out
 }
 
 impl From<Error> for Failure {

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use super::error::Failure;
+use crate::ops::Error;
 use crate::render::paint::Paint;
 use crate::render::{harmless, is_deceptive};
 
@@ -12,9 +15,13 @@ pub fn data(bytes: &[u8]) {
     if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush())
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        say(&format!("error: cannot write to stdout: {error}"));
-        std::process::exit(128);
+        std::process::exit(unwritten(error).say());
     }
+}
+
+/// What data that could not be written is told as.
+pub fn unwritten(error: io::Error) -> Failure {
+    Failure::from(Error::io("cannot write to stdout")(error))
 }
 
 /// Writes a line for a person.
@@ -78,19 +85,30 @@ pub fn progress(bytes: &[u8]) {
 }
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
+static CUT_OFF: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes a piece of a stream that may be long; after the reader has gone nothing more is written.
+/// Writes a piece of a stream that may be long; after the reader has gone, or where there is no more room, nothing more
+/// is written.
 pub fn stream(bytes: &[u8]) {
     if is_closed() {
         return;
     }
     let mut stdout = io::stdout().lock();
-    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         CLOSED.store(true, Ordering::Relaxed);
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            *CUT_OFF.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
     }
 }
 
-/// Whether the reader of a stream has gone.
+/// Gives what cut a stream off whose reader was still there, once.
+pub fn streamed() -> Result<(), Failure> {
+    let error = CUT_OFF.lock().unwrap_or_else(PoisonError::into_inner).take();
+    error.map_or(Ok(()), |error| Err(unwritten(error)))
+}
+
+/// Whether a stream can't be written any more.
 pub fn is_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }

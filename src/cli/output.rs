@@ -54,8 +54,9 @@ impl Args {
         } else {
             copy(&path, start, &mut out::stream)?;
         }
-        Ok(0)
+        out::streamed().map(|()| 0)
     }
+
     /// Shows what came with the work.
     fn recorded(&self, ws: &Workspace, session: &Session) -> Result<i32, Failure> {
         let Some(all) = recorded(ws, session)? else {
@@ -69,7 +70,7 @@ impl Args {
         let shown = self.tail.map_or(all.as_slice(), |lines| tail(&all, lines));
         match self.json {
             true => print_json(session, shown),
-            false => out::stream(shown),
+            false => out::data(shown),
         }
         Ok(0)
     }

@@ -100,7 +100,15 @@ impl Args {
                 out::stream(bytes);
             }
         };
-        match follow(&run_dir, 0, sink, || signals.have_come())? {
+        let followed = follow(&run_dir, 0, sink, || signals.have_come())?;
+        // The worker goes on whoever reads it, and so does its exit code.
+        if let Err(failure) = out::streamed() {
+            out::say(&format!("warning: {}", failure.message()));
+            out::say(&format!(
+                "hint: 'git session output {id}' shows all that it wrote"
+            ));
+        }
+        match followed {
             Followed::Enough => interrupted(&mut ws, &id, interrupt, &signals),
             Followed::Over => ended(&ws, &id, self.quiet, self.json),
         }

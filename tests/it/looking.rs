@@ -9,7 +9,7 @@ use git_session::git::Repo;
 use git_session::session::Kind;
 use serde_json::json;
 
-use crate::sandbox::{Run, traces};
+use crate::sandbox::{Format, Run, Sandbox, traces};
 use crate::{logs, on_every_format, on_one_format};
 
 /// A session with one commit, one change and one new file, still running.
@@ -457,4 +457,43 @@ on_one_format! {
         json("prune --json -n");
         json("restore --json one");
     }
+}
+
+#[test]
+fn what_cannot_be_written_is_not_called_written() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let full = |line: &str| {
+        let binary = env!("CARGO_BIN_EXE_git-session");
+        let command = sandbox
+            .command("sh")
+            .args(["-c", "exec \"$@\" > /dev/full", "sh", binary]);
+        command.args(shell_words::split(line).unwrap()).run()
+    };
+    let run = full("run --id told -- sh -c 'echo told; exit 3'");
+    run.exits(3)
+        .says("warning: cannot write to stdout: No space left on device\n");
+    run.says("hint: 'git session output told' shows all that it wrote");
+    for line in [
+        "output told",
+        "output -f told",
+        "output -n 1 told",
+        "list --all",
+        "show --json told",
+    ] {
+        let run = full(line);
+        run.fails(128);
+        assert_eq!(
+            run.stderr,
+            "error: cannot write to stdout: No space left on device\n"
+        );
+    }
+    sandbox
+        .session("run -q --id kept --record-output -- echo kept")
+        .ok();
+    fs::remove_file(sandbox.run_dir("kept").join("output.log")).unwrap();
+    full("output kept").fails(128);
+    assert_eq!(sandbox.session("output kept").ok().text(), "kept");
 }
