@@ -25,7 +25,7 @@ pub fn usage(error: &clap::Error, words: &[OsString]) -> Failure {
         ErrorKind::MissingRequiredArgument => {
             let missing = named(error, ContextKind::InvalidArg).join(" and ");
             // What follows the first session may be the text, of which nothing says so.
-            let text = words.get(2).filter(|_| verb == "note");
+            let text = words.get(2).filter(|_| missing.starts_with("--message"));
             let hint = text.and_then(|text| misplaced(verb, words, &text.to_string_lossy()));
             (format!("missing: {missing}"), hint)
         }

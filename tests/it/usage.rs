@@ -32,6 +32,12 @@ on_one_format! {
         }
     }
 
+    fn a_note_without_a_session_is_not_told_to_have_no_text(sandbox: &Sandbox) {
+        let (error, hint) = said(sandbox, "note -m text");
+        assert_eq!(error, "missing: <SESSION>...");
+        assert_eq!(hint, "'git session note -h' shows what it takes");
+    }
+
     fn where_to_go_is_told_to_git(sandbox: &Sandbox) {
         for typed in ["-C /tmp list", "list -C /tmp", "show -C/tmp x"] {
             let (_, hint) = said(sandbox, typed);
