@@ -89,11 +89,7 @@ impl Failure {
     /// Tells it, on stdout as JSON where that was asked for, and gives the exit code.
     pub fn tell(&self, as_json: bool) -> i32 {
         if as_json {
-            let mut error = json!({ "code": self.code, "message": self.message });
-            if let Some(hint) = &self.hint {
-                error["hint"] = json!(hint);
-            }
-            out::json(&json!({ "schema": 1, "error": error }));
+            out::json(&json!({ "schema": 1, "error": self.to_json() }));
         } else {
             self.say();
         }
@@ -124,9 +120,13 @@ impl Failure {
         self.exit
     }
 
-    /// As the value of a result list.
+    /// As a value of JSON.
     pub fn to_json(&self) -> serde_json::Value {
-        json!({ "code": self.code, "message": self.message })
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(hint) = &self.hint {
+            error["hint"] = json!(hint);
+        }
+        error
     }
 }
 
