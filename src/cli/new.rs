@@ -85,7 +85,7 @@ impl What {
         let id = match self.id {
             Some(id) => Some(id.parse::<SessionId>().map_err(|error| {
                 Failure::bad_usage(error.to_string())
-                    .hint("an id is made of a-z, 0-9 and '-', begins with a letter or digit and doesn't end with '-'")
+                    .hint("an id is made of a-z, 0-9 and '-', begins with a letter or digit, doesn't end with '-' and has at most 63 characters")
             })?),
             None => None,
         };
