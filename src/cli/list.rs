@@ -130,7 +130,13 @@ impl Args {
             out::say(&format!("no sessions{rest}"));
         } else {
             out::data(
-                table::sessions(&overview.views, Timestamp::now(), out::width(), out::paint()).as_bytes(),
+                table::sessions(
+                    &overview.views,
+                    Timestamp::now(),
+                    out::width(),
+                    out::paint(&ws.repo),
+                )
+                .as_bytes(),
             );
         }
         say_skipped(&overview.skipped);
@@ -192,7 +198,9 @@ impl Args {
                 continue;
             }
             out::say(&format!("on {name}, {age} ago:"));
-            out::data(table::sessions(&seen.overview.views, now, out::width(), out::paint()).as_bytes());
+            out::data(
+                table::sessions(&seen.overview.views, now, out::width(), out::paint(&ws.repo)).as_bytes(),
+            );
             say_skipped(&seen.overview.skipped);
         }
         Ok(0)

@@ -42,7 +42,7 @@ impl Args {
             None if self.shape.porcelain => each
                 .flat_map(|fields| record(&fields, self.shape.ending()))
                 .collect(),
-            None => history::story(&events, Timestamp::now(), out::paint()).into_bytes(),
+            None => history::story(&events, Timestamp::now(), out::paint(&ws.repo)).into_bytes(),
         };
         out::data(&bytes);
         Ok(0)

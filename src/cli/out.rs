@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::Failure;
+use crate::git::Repo;
 use crate::ops::Error;
 use crate::render::paint::Paint;
 use crate::render::{harmless, is_deceptive};
@@ -54,18 +55,23 @@ pub fn json(value: &serde_json::Value) {
     data(line.as_bytes());
 }
 
-/// Whether stdout is to be coloured: on a terminal that can, unless `NO_COLOR` is set.
-pub fn paint() -> Paint {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Whether stdout is to be coloured: on a terminal that can, unless `NO_COLOR` or git's own setting says no.
+pub fn paint(repo: &Repo) -> Paint {
+    let unwanted =
+        repo.config_bool("color.ui") == Some(false) || repo.config("color.ui").as_deref() == Some("never");
+    let wanted = !unwanted
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         && io::stdout().is_terminal();
     if wanted { Paint::On } else { Paint::Off }
 }
 
-/// The terminal's width in characters; none where stdout is no terminal.
+/// The terminal's width in characters. Where stdout is none, it is what `COLUMNS` says, as `watch` sets it for what it
+/// shows; without that there is no limit.
 pub fn width() -> Option<usize> {
     if !io::stdout().is_terminal() {
-        return None;
+        let columns = std::env::var("COLUMNS").ok()?.parse().ok()?;
+        return (columns > 0).then_some(columns);
     }
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))

@@ -41,7 +41,7 @@ impl Args {
             }
             out::json(&json!({ "schema": 1, "session": session }));
         } else {
-            out::data(card::card(&view, autopsy.as_ref(), Timestamp::now(), out::paint()).as_bytes());
+            out::data(card::card(&view, autopsy.as_ref(), Timestamp::now(), out::paint(&ws.repo)).as_bytes());
             if view.stale == Some(true) {
                 out::say(&format!(
                     "hint: 'git session recover {}' finds out what became of it",

@@ -497,3 +497,49 @@ fn what_cannot_be_written_is_not_called_written() {
     full("output kept").fails(128);
     assert_eq!(sandbox.session("output kept").ok().text(), "kept");
 }
+
+#[test]
+fn colours_are_for_terminals_and_who_wants_them() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.new_session("--id plain -- true");
+    let shown = |setting: &str, variable: (&str, &str)| {
+        let command = sandbox.session_command("list").env("GIT_CONFIG_COUNT", "1");
+        let command = command
+            .env("GIT_CONFIG_KEY_0", "color.ui")
+            .env("GIT_CONFIG_VALUE_0", setting);
+        command.env("TERM", "xterm").env(variable.0, variable.1).shown()
+    };
+    for setting in ["auto", "true", "always"] {
+        assert!(shown(setting, ("NO_COLOR", "")).contains('\x1b'), "{setting}");
+        assert!(!shown(setting, ("NO_COLOR", "1")).contains('\x1b'), "{setting}");
+        assert!(!shown(setting, ("TERM", "dumb")).contains('\x1b'), "{setting}");
+    }
+    for setting in ["false", "never", "off"] {
+        assert!(!shown(setting, ("NO_COLOR", "")).contains('\x1b'), "{setting}");
+    }
+    assert!(!sandbox.session("list").ok().stdout().contains('\x1b'));
+}
+
+#[test]
+fn a_table_is_as_wide_as_the_program_that_shows_it_says() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.new_session(&format!("--id wide --title '{}' -- true", "x".repeat(200)));
+    let widest = |columns: &str| {
+        let table = sandbox
+            .session_command("list")
+            .env("COLUMNS", columns)
+            .run()
+            .ok()
+            .stdout();
+        table.lines().map(|line| line.chars().count()).max().unwrap()
+    };
+    assert_eq!(widest("60"), 60);
+    for none in ["", "0", "wide"] {
+        assert!(widest(none) > 200, "{none}");
+    }
+    let run = sandbox
+        .session_command("list --porcelain")
+        .env("COLUMNS", "60")
+        .run();
+    run.prints(&"x".repeat(200));
+}

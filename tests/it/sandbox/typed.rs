@@ -15,6 +15,15 @@ use super::{Cmd, in_time};
 impl Cmd {
     /// Runs it on a terminal on which these lines are typed; gives what is to be read there, and its exit code.
     pub fn typed(self, lines: &str) -> (String, i32) {
+        self.on_terminal(lines, false)
+    }
+
+    /// Runs it on a terminal that gets its data too; gives what is to be read there.
+    pub fn shown(self) -> String {
+        self.on_terminal("", true).0
+    }
+
+    fn on_terminal(self, lines: &str, with_data: bool) -> (String, i32) {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -29,9 +38,13 @@ impl Cmd {
         ours.write_all(lines.as_bytes()).unwrap();
         let mut child = None;
         let cmd = self.inner(|command| {
+            let data = match with_data {
+                true => theirs.try_clone().unwrap().into(),
+                false => Stdio::null(),
+            };
             command
                 .stdin(theirs.try_clone().unwrap())
-                .stdout(Stdio::null())
+                .stdout(data)
                 .stderr(theirs);
             child = Some(command.spawn().unwrap());
         });
