@@ -14,7 +14,7 @@ use crate::session::{RecordOutput, SessionId, duration};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  git session new --title 'Fix the login page' -- make test
+  git session new --title 'Fix login' -- make test
   git session new --worker agent --base v1.2 --branch fix-login")]
 pub struct Args {
     #[command(flatten)]

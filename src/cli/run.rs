@@ -43,7 +43,7 @@ Exit codes:
 Examples:
   git session run -- make test
   git session run -- sh -c 'make && make test'
-  git session run -d --worker agent --title 'Fix the login page'")]
+  git session run -d --worker agent --title 'Fix login'")]
 pub struct Args {
     #[command(flatten)]
     what: What,

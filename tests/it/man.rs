@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap_mangen::Man;
 use git_session::render::fields;
 
+use crate::scratch::Scratch;
+
 /// Rewrites the pages instead of comparing them.
 const UPDATE: &str = "UPDATE_MAN";
 
@@ -71,6 +73,8 @@ fn page(mut command: clap::Command, heading: &str, end: &str) -> (String, Vec<u8
         man.render_subcommands_section(&mut text).unwrap();
     }
     man.render_options_section(&mut text).unwrap();
+    // The main page has examples of its own.
+    let last = last.filter(|_| !has_verbs);
     let last = last.as_deref().map(last_sections).unwrap_or_default();
     if !has_verbs && !last.contains(EXIT_STATUS) {
         text.extend_from_slice(format!("{EXIT_STATUS}{USUAL_CODES}").as_bytes());
@@ -207,4 +211,96 @@ fn every_setting_and_variable_is_in_the_manual() {
             assert!(manual.contains(&name), "man/sections.roff lacks {name}");
         }
     }
+}
+
+/// A section of the main page, as far as words go.
+fn section(heading: &str) -> String {
+    let all = sections()
+        .replace("\\-", "-")
+        .replace("\\(dq", "\"")
+        .replace("\\(aq", "'");
+    let all = all.replace("\\fI", "").replace("\\fR", "");
+    let (_, rest) = all.split_once(&format!(".SH {heading}\n")).unwrap();
+    rest.split("\n.SH ").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_examples_of_the_main_page_go_together() {
+    let shop = Scratch::new();
+    shop.ok("printf 'test:\\n\\techo tested\\n' > Makefile && git add . && git commit -qm make");
+    shop.ok("git config session-worker.agent.command 'sleep 600'");
+    shop.ok("git init -q --bare ../home.git && git remote add origin ../home.git");
+    let mut count = 0;
+    for line in section("EXAMPLES")
+        .lines()
+        .filter_map(|line| line.strip_prefix(".B "))
+    {
+        if line.contains("fetch") {
+            shop.ok("git session push -q");
+        }
+        // Nobody ends what is followed.
+        let line = line.replace("output -f", "output");
+        shop.ok(&line.replace("ID", "$(git session list --all --format '%(id)' fix-login)"));
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+/// Every name in a value, at any depth, but for those of labels, which are the user's.
+fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(pairs) => {
+            for (key, value) in pairs {
+                found.insert(key.clone());
+                if key != "labels" {
+                    keys(value, found);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_name_in_json_is_in_the_manual() {
+    let shop = Scratch::new();
+    shop.ok("git init -q --bare ../home.git && git remote add origin ../home.git");
+    let mut found = BTreeSet::new();
+    for line in [
+        "doctor",
+        "run --id done --label a=b -- touch file",
+        "run --id failed -- false",
+        "run --id missing -- /nowhere",
+        "note -m text done",
+        "suspend done failed",
+        "wait done",
+        "show failed",
+        "log done",
+        "output done",
+        "diff done",
+        "path done",
+        "restore done",
+        "push",
+        "fetch",
+        "sync",
+        "list --all",
+        "list --remote",
+        "prune -n",
+        "verify",
+        "verify nobody",
+        "forget --yes done",
+        "setup",
+    ] {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let output = shop.bash(&format!("git session {verb} --json {rest}"));
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect(line);
+        assert_eq!(value["schema"], 1, "{line}");
+        keys(&value, &mut found);
+    }
+    let manual = section("JSON");
+    let words: BTreeSet<&str> = manual.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let missing: Vec<_> = found.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "man/sections.roff lacks {missing:?}");
+    assert!(found.len() > 60, "{found:?}");
 }
