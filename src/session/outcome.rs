@@ -1,6 +1,7 @@
 //! How a session ended.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// How a worker, or a session, ended.
@@ -69,16 +70,20 @@ impl FromStr for Outcome {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Outcome, Self::Err> {
-        let number = |prefix: &str| text.strip_prefix(prefix).and_then(|number| number.parse().ok());
+        // What is no code of a process is no exit code of ours either: only what can be passed on is taken for one.
+        let number = |prefix: &str, legal: RangeInclusive<i32>| {
+            let number = text.strip_prefix(prefix)?.parse().ok()?;
+            legal.contains(&number).then_some(number)
+        };
         Ok(match text {
             "timeout" => Outcome::Timeout,
             "stopped" => Outcome::Stopped,
             "cancelled" => Outcome::Cancelled,
             "lost" => Outcome::Lost,
-            _ => number("exit:")
+            _ => number("exit:", 0..=255)
                 .map(Outcome::Exit)
-                .or_else(|| number("signal:").map(Outcome::Signal))
-                .or_else(|| number("failed:").map(Outcome::Failed))
+                .or_else(|| number("signal:", 1..=127).map(Outcome::Signal))
+                .or_else(|| number("failed:", 126..=127).map(Outcome::Failed))
                 .unwrap_or_else(|| Outcome::Other(text.to_owned())),
         })
     }
@@ -103,6 +108,24 @@ mod tests {
         ] {
             let Ok(outcome) = word.parse::<Outcome>();
             assert_eq!(outcome.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn what_no_process_ends_with_is_no_code_to_be_passed_on() {
+        for word in [
+            "exit:256",
+            "exit:-1",
+            "exit:2147483648",
+            "signal:0",
+            "signal:128",
+            "signal:2147483647",
+            "failed:0",
+            "failed:512",
+        ] {
+            let Ok(outcome) = word.parse::<Outcome>();
+            assert_eq!(outcome, Outcome::Other(word.to_owned()));
+            assert_eq!(outcome.exit_code(), 125, "{word}");
         }
     }
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::on_every_format;
 use crate::sandbox::{Run, Sandbox, Team};
 use crate::trust::handed_over;
+use crate::{on_every_format, on_one_format};
 
 /// Makes the newest work of a suspended session what a script says, and publishes that past every check of our own.
 ///
@@ -280,5 +280,22 @@ on_every_format! {
         assert_eq!(made.len(), 2, "{made:?}");
         assert!(!b.run_dir("bad").join("x").exists());
         b.session("terminate -q bad").exits(0);
+    }
+}
+
+on_one_format! {
+    fn a_code_that_no_process_ends_with_is_not_passed_on(sandbox: &Sandbox) {
+        sandbox.will_be_broken();
+        sandbox.run_script("--id done", "true").ok();
+        sandbox.session("wait done").ok();
+        let end = sandbox.tip("done");
+        for outcome in ["exit:256", "exit:-256", "signal:128", "signal:2147483647", "failed:0"] {
+            let script = "git log -1 --format=%B $0 | sed \"s/^\\(Session-Outcome: \\).*/\\1$1/\" >message \
+                && git commit-tree $0^{tree} -p $0^ -F message";
+            let forged = sandbox.command("sh").args(["-c", script, &end, outcome]).run().ok().text();
+            sandbox.git(&format!("update-ref refs/sessions/done {forged}"));
+            sandbox.session("wait done").exits(125).says(outcome);
+            sandbox.session("show done").ok().prints(outcome);
+        }
     }
 }
