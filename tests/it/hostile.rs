@@ -195,6 +195,30 @@ on_every_format! {
         assert_eq!(after, before);
     }
 
+    fn a_snapshot_with_more_files_than_anybody_can_count_holds_nobody_up(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        handed_over(&team, "bad");
+        let files = "tree=$(tree \"100644 blob $(blob x)\\tfile\\n\");";
+        let doubled = "for n in $(seq 48); do \
+            tree=$(tree \"040000 tree $tree\\tone\\n040000 tree $tree\\tother\\n\"); done";
+        forge(a, "bad", &format!("{files} {doubled}"));
+        b.session("fetch --work").ok();
+        b.new_session("--id good -- true");
+        b.session("sync").ok().says("good: sent");
+        b.session("push").ok();
+        b.config("session.pushUntracked", "false");
+        b.session("sync").ok();
+        // Nor does one that is deeper than any stack.
+        let deep = "for n in $(seq 1100); do tree=$(tree \"040000 tree $tree\\td\\n\"); done";
+        forge(a, "bad", &format!("{files} {deep}"));
+        b.session("fetch --work").ok();
+        b.session("sync").ok();
+        b.git("config --global --unset session.pushUntracked");
+        b.session("sync").ok();
+        b.end("good");
+    }
+
     fn nothing_of_a_hostile_snapshot_gets_out_of_the_worktree_or_into_gits_hands(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);

@@ -1,6 +1,6 @@
 //! What a work commit holds beyond what git tracks, and how two lines of work become one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gix::ObjectId;
 use gix::actor::Signature;
@@ -9,7 +9,7 @@ use super::beside::STATE;
 use super::{Work, is_work, read};
 use crate::git::batch::Batch;
 use crate::git::objects;
-use crate::git::{Durability, Repo, Result};
+use crate::git::{Durability, Error, Repo, Result};
 
 /// All work commits that go where one goes: itself first, then those that it follows or joins.
 ///
@@ -31,32 +31,55 @@ pub fn line(repo: &Repo, work: ObjectId) -> Result<Vec<ObjectId>> {
 }
 
 /// How many untracked files a snapshot has.
+///
+/// # Errors
+/// Trees that are not here, or deeper than any that git takes.
 pub fn untracked(repo: &Repo, work: &Work) -> Result<usize> {
-    added(repo, work.tree, Some(work.index_tree))
+    let known = HashMap::new();
+    Added { repo, known }.count(work.tree, Some(work.index_tree), 0)
 }
 
-/// Counts the files of a tree that another one lacks.
-fn added(repo: &Repo, tree: ObjectId, beside: Option<ObjectId>) -> Result<usize> {
-    if beside == Some(tree) {
-        return Ok(0);
+/// How deep trees may be; git itself goes no deeper than twice that (`core.maxTreeDepth`).
+const DEEPEST: usize = 1024;
+
+/// Counts the files of trees that others lack.
+struct Added<'r> {
+    repo: &'r Repo,
+    /// Trees that repeat themselves can have more entries than anybody has the time to count, so each is looked at once.
+    known: HashMap<(ObjectId, Option<ObjectId>), usize>,
+}
+
+impl Added<'_> {
+    fn count(&mut self, tree: ObjectId, beside: Option<ObjectId>, depth: usize) -> Result<usize> {
+        if beside == Some(tree) {
+            return Ok(0);
+        }
+        if let Some(known) = self.known.get(&(tree, beside)) {
+            return Ok(*known);
+        }
+        if depth > DEEPEST {
+            return Err(Error::Malformed(format!("tree {tree} is too deep in others")));
+        }
+        let others = beside.map(|tree| objects::tree(self.repo, tree)).transpose()?;
+        let mut count: usize = 0;
+        for entry in objects::tree(self.repo, tree)?.entries {
+            let found = others
+                .iter()
+                .flat_map(|tree| &tree.entries)
+                .find(|other| other.filename == entry.filename);
+            let more = match (entry.mode.is_tree(), found) {
+                (true, found) => {
+                    let inner = found.filter(|found| found.mode.is_tree()).map(|found| found.oid);
+                    self.count(entry.oid, inner, depth + 1)?
+                }
+                (false, Some(_)) => 0,
+                (false, None) => 1,
+            };
+            count = count.saturating_add(more);
+        }
+        self.known.insert((tree, beside), count);
+        Ok(count)
     }
-    let beside = beside.map(|tree| objects::tree(repo, tree)).transpose()?;
-    let mut count = 0;
-    for entry in objects::tree(repo, tree)?.entries {
-        let found = beside
-            .iter()
-            .flat_map(|tree| &tree.entries)
-            .find(|other| other.filename == entry.filename);
-        count += match (entry.mode.is_tree(), found) {
-            (true, found) => {
-                let inner = found.filter(|found| found.mode.is_tree()).map(|found| found.oid);
-                added(repo, entry.oid, inner)?
-            }
-            (false, Some(_)) => 0,
-            (false, None) => 1,
-        };
-    }
-    Ok(count)
 }
 
 /// Whether the worker's state directory is stored with it.
