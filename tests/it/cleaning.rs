@@ -48,6 +48,20 @@ on_every_format! {
         assert_eq!(traces::of(sandbox.root()), before);
     }
 
+    fn several_may_clean_up_at_once(sandbox: &Sandbox) {
+        sandbox.new_session("--id one -- true");
+        for _ in 0..3 {
+            for number in 0..400 {
+                fs::create_dir_all(sandbox.local().join(format!("trash/old.{number}/inner"))).unwrap();
+            }
+            let running = [(); 3].map(|()| sandbox.session_command("prune").spawn());
+            for running in running {
+                running.end().ok();
+            }
+        }
+        assert_eq!(fs::read_dir(sandbox.local().join("trash")).unwrap().count(), 0);
+    }
+
     fn what_goes_wrong_with_one_session_hinders_no_other(sandbox: &Sandbox) {
         sandbox.run_script("--id apart --worktree ../away/apart", "true").ok();
         sandbox.run_script("--id near", "true").ok();

@@ -61,7 +61,11 @@ pub fn empty_trash(trash: &Path) -> Result<()> {
         } else {
             fs::remove_file(&path)
         };
-        removed.map_err(Error::io(format!("cannot remove '{}'", path.display())))?;
+        match removed {
+            // Somebody else empties it, too.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.map_err(Error::io(format!("cannot remove '{}'", path.display())))?,
+        }
     }
     Ok(())
 }
