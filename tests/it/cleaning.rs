@@ -62,6 +62,13 @@ on_every_format! {
         assert_eq!(fs::read_dir(sandbox.local().join("trash")).unwrap().count(), 0);
     }
 
+    fn a_worktree_goes_however_long_its_name_is(sandbox: &Sandbox) {
+        let name = "n".repeat(250);
+        sandbox.run_script(&format!("--id long --worktree ../{name}"), "echo x > left.txt").ok();
+        sandbox.session("prune").ok().says("long: removed worktree");
+        assert!(!sandbox.root().join(name).exists());
+    }
+
     fn what_goes_wrong_with_one_session_hinders_no_other(sandbox: &Sandbox) {
         sandbox.run_script("--id apart --worktree ../away/apart", "true").ok();
         sandbox.run_script("--id near", "true").ok();

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Worktree, at};
@@ -70,8 +71,12 @@ pub fn empty_trash(trash: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How much of a name is kept in the trash: with what is added to it, it has to be one still.
+const NAME: usize = 200;
+
 /// A name in the trash that nothing has yet.
 pub(super) fn unused(trash: &Path, name: &OsStr) -> PathBuf {
+    let name = OsStr::from_bytes(&name.as_bytes()[..name.len().min(NAME)]);
     (0u32..)
         .map(|number| {
             let mut name = name.to_owned();
