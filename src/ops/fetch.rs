@@ -280,11 +280,15 @@ pub fn follow(
     if dry_run {
         return Ok(report);
     }
+    let alone = names.logs.len() == 1;
     let moved = ws.store().advance_all(&moves)?;
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
-        let fate = match moved? {
-            Append::Done(_) => fate,
-            Append::Moved(_) => Fate::Refused(CHANGED_HERE.to_owned()),
+        let fate = match moved {
+            Ok(Append::Done(_)) => fate,
+            Ok(Append::Moved(_)) => Fate::Refused(CHANGED_HERE.to_owned()),
+            // One on which somebody's lock stays, say, hinders no other.
+            Err(error) if !alone => Fate::Refused(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
         report.lines.push(Line {
             id: session.id().clone(),

@@ -61,6 +61,22 @@ on_one_format! {
         a.session("push").ok().says("hidden: sent").says("shown: sent");
     }
 
+    fn one_that_is_locked_here_hinders_no_other(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        for id in ["one", "two", "three"] {
+            a.new_session(&format!("--id {id} -- true"));
+        }
+        a.session("push").ok();
+        let lock = b.file(".git/refs/sessions/two.lock");
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        let run = b.session("fetch");
+        run.exits(1).says("one: new").says("three: new").says("two: set aside: ").says("two.lock' exists");
+        fs::remove_file(&lock).unwrap();
+        b.session("fetch").ok().says("two: new");
+    }
+
     fn a_remote_that_only_takes_or_only_shows_is_used_for_what_it_does(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
