@@ -15,7 +15,7 @@ pub fn chosen<'w>(ws: &'w Workspace, name: Option<&str>) -> Result<Remote<'w>> {
 }
 
 fn open<'w>(ws: &'w Workspace, name: &str) -> Result<Remote<'w>> {
-    let mut remote = ws.repo.remote(name)?;
+    let mut remote = ws.repo.remote(name)?.with_durability(ws.store().durability());
     if let Some(text) = ws.repo.config("session.remoteTimeout") {
         let limit = duration::parse(&text).map_err(|error| Error::Option {
             option: "session.remoteTimeout".to_owned(),

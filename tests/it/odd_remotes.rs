@@ -77,6 +77,23 @@ on_one_format! {
         b.session("fetch").ok().says("two: new");
     }
 
+    fn what_is_fetched_is_pressed_to_disk_unless_that_is_not_wanted(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.new_session("--id one -- true");
+        a.session("push").ok();
+        let trace = b.root().join("trace");
+        for (wanted, fsync) in [("true", "core.fsync=loose-object,pack,pack-metadata,reference"), ("false", "core.fsync=none")] {
+            b.config("session.fsync", wanted);
+            a.session("note one -m more").ok();
+            a.session("push").ok();
+            b.session_command("fetch").env("GIT_TRACE2", &trace).run().ok();
+            let traced = fs::read_to_string(&trace).unwrap();
+            assert!(traced.contains(fsync), "{traced}");
+            fs::remove_file(&trace).unwrap();
+        }
+    }
+
     fn a_remote_that_only_takes_or_only_shows_is_used_for_what_it_does(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
