@@ -109,6 +109,9 @@ impl Args {
             &filter,
             if machine { Depth::Full } else { Depth::Row },
         )?);
+        for (id, why) in &overview.unread {
+            out::say(&format!("warning: {id}: {}", escape(why)));
+        }
         if self.shape.json {
             let sessions: Vec<_> = overview.views.iter().map(fields::session).collect();
             let skipped = overview.skipped.len();

@@ -105,14 +105,20 @@ fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {
         .file_name()
         .and_then(|name| name.to_str())
         .and_then(|name| name.parse().ok());
+    let mut unread = None;
     for id in named.into_iter().chain(local_ids(ws)) {
-        if worktree_of(ws, &ws.run_dir(&id))?.is_some_and(|place| place == wanted)
-            && let Some(session) = ws.store().load(&id)?
-        {
-            return Ok(Some(session));
+        match worktree_of(ws, &ws.run_dir(&id)) {
+            Ok(Some(place)) if place == wanted => {
+                if let Some(session) = ws.store().load(&id)? {
+                    return Ok(Some(session));
+                }
+            }
+            Ok(_) => {}
+            // It may be the one; but if another is, it hinders nobody.
+            Err(error) => unread = unread.or(Some(error)),
         }
     }
-    Ok(None)
+    unread.map_or(Ok(None), Err)
 }
 
 /// Sessions that have files in this clone.

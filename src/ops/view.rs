@@ -96,11 +96,14 @@ pub struct Filter {
 pub struct Overview {
     pub views: Vec<View>,
     pub skipped: Vec<(gix::bstr::BString, String)>,
+    /// Sessions among them whose files here can't be read, and why: what these tell is unknown.
+    pub unread: Vec<(SessionId, String)>,
 }
 
 /// Looks at one session.
 pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
-    let mut view = row(ws, session, Timestamp::now(), ws.is_readable())?;
+    let mut view = plain(ws, session, Timestamp::now());
+    look(ws, &mut view, ws.is_readable())?;
     if depth == Depth::Full {
         deepen(ws, &mut view)?;
         view.origin = origin(ws, &view.session);
@@ -159,19 +162,24 @@ pub fn list(ws: &Workspace, filter: &Filter, depth: Depth) -> Result<Overview> {
     let local: HashSet<SessionId> = local_ids(ws).into_iter().collect();
     let now = Timestamp::now();
     let mut views = Vec::with_capacity(listing.sessions.len());
+    let mut unread = Vec::new();
     for session in listing
         .sessions
         .into_iter()
         .filter(|session| filter.lets_through(session))
     {
         let is_local = local.contains(session.id());
-        let mut view = row(ws, session, now, is_local)?;
+        let mut view = plain(ws, session, now);
+        let mut seen = look(ws, &mut view, is_local);
         // It may have ended, and been settled, between the two looks.
         if !filter.lets_through(&view.session) {
             continue;
         }
         if depth == Depth::Full {
-            deepen(ws, &mut view)?;
+            seen = seen.and(deepen(ws, &mut view));
+        }
+        if let Err(error) = seen {
+            unread.push((view.session.id().clone(), error.to_string()));
         }
         views.push(view);
     }
@@ -179,6 +187,7 @@ pub fn list(ws: &Workspace, filter: &Filter, depth: Depth) -> Result<Overview> {
     Ok(Overview {
         views,
         skipped: listing.skipped,
+        unread,
     })
 }
 
@@ -210,6 +219,7 @@ pub fn list_remote(ws: &Workspace, remote: Option<&str>, filter: &Filter) -> Res
         let overview = Overview {
             views,
             skipped: listing.skipped,
+            unread: Vec::new(),
         };
         let at = super::tracking::asked_at(ws, &remote);
         Ok(Seen { remote, at, overview })
@@ -270,9 +280,11 @@ impl Filter {
     }
 }
 
-fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Result<View> {
-    let mut view = plain(ws, session, now);
+/// Adds what this clone's files tell.
+fn look(ws: &Workspace, view: &mut View, is_local: bool) -> Result<()> {
     let here = view.here;
+    let work = view.session.event.summary.work;
+    view.changed = work.and_then(|work| Changed::known(ws, work));
     if is_local && here {
         view.stale = staleness(ws, &view.session)?;
         if view.stale == Some(true) {
@@ -288,12 +300,11 @@ fn row(ws: &Workspace, session: Session, now: Timestamp, is_local: bool) -> Resu
         view.unsupervised = probe(&ws.run_dir(view.session.id()).job_lock())? == Probe::Held;
     }
     view.unsaid = is_local && view.stale != Some(true) && lives_unsaid(ws, &view.session)?;
-    let summary = &view.session.event.summary;
-    view.changed = summary.work.and_then(|work| Changed::known(ws, work));
-    if here && !is_local && matches!(summary.state, State::Pending | State::Running) {
+    let state = view.session.event.summary.state;
+    if here && !is_local && matches!(state, State::Pending | State::Running) {
         view.stale = unrecorded(ws, &view.session)?;
     }
-    Ok(view)
+    Ok(())
 }
 
 /// Whether a launch was left alone; a command that is at work on the session will see to it.
@@ -321,12 +332,12 @@ fn unrecorded(ws: &Workspace, session: &Session) -> Result<Option<bool>> {
 }
 
 fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
-    if ws.is_readable() {
-        view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
-    }
     view.spec = ws.store().spec(&view.session).ok().map(Box::new);
     // An ended session that had work names it, unless that is no more.
     view.forgotten =
         view.session.event.summary.work.is_none() && is_forgotten(ws, &view.session).unwrap_or(false);
+    if ws.is_readable() {
+        view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
+    }
     Ok(())
 }

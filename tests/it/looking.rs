@@ -105,6 +105,33 @@ on_every_format! {
         }
     }
 
+    fn a_damaged_record_of_one_session_hides_no_other(sandbox: &Sandbox) {
+        sandbox.run_script("--id apart --worktree ../elsewhere", "true").ok();
+        let held = sandbox.hold("--id damaged");
+        for name in ["run.json", "worktree.json"] {
+            let record = sandbox.run_dir("damaged").join(name);
+            let good = fs::read(&record).unwrap();
+            fs::write(&record, "{ no record").unwrap();
+            let table = sandbox.session("list --all").ok().stdout();
+            assert!(table.contains("damaged") && table.contains("apart"), "{table}");
+            let run = sandbox.session("list --all --json");
+            run.ok().says("warning: damaged: ").says(&format!("{name}' can't be read"));
+            let json = run.json();
+            let sessions = json["sessions"].as_array().unwrap();
+            let of = |id: &str| sessions.iter().find(|session| session["id"] == id).unwrap();
+            assert_eq!(of("apart")["state"], "terminated");
+            if name == "run.json" {
+                assert_eq!(of("damaged")["stale"], serde_json::Value::Null);
+            }
+            sandbox.session("show ../elsewhere").ok().prints("session apart\n");
+            let run = sandbox.session("doctor");
+            run.exits(1).prints("problem  session damaged: ").prints(name);
+            fs::write(&record, good).unwrap();
+        }
+        assert!(!sandbox.session("list").ok().stderr.contains("warning"));
+        sandbox.let_end(&held, 0);
+    }
+
     fn a_list_shows_what_has_not_ended_and_all_when_asked(sandbox: &Sandbox) {
         let held = busy(sandbox, "busy");
         sandbox.session("new --id young --title Later -- true").ok();

@@ -52,7 +52,13 @@ fn stale(ws: &Workspace, report: &mut Report) -> Result<()> {
         all: true,
         ..Filter::default()
     };
-    for view in list(ws, &everything, Depth::Row)?.views {
+    let overview = list(ws, &everything, Depth::Row)?;
+    for (id, why) in overview.unread {
+        report.problem("record", format!("session {id}: {why}")).but(
+            "move that file away; what it told of is then found out by other means, as far as there are any",
+        );
+    }
+    for view in overview.views {
         let id = view.session.id();
         let host = &view.session.event.summary.host;
         if view.unsaid {
@@ -107,7 +113,16 @@ fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
     }
     for id in local_ids(ws) {
         let run_dir = ws.run_dir(&id);
-        if let Some(place) = run_dir.place()?
+        let place = match run_dir.place() {
+            Ok(place) => place,
+            Err(error) => {
+                report
+                    .problem("record", format!("session {id}: {error}"))
+                    .but("move that file away; the worktree is then found again by what it was made for");
+                continue;
+            }
+        };
+        if let Some(place) = place
             && !place.whole
             // What was only begun went when its session ended.
             && !place.parked
