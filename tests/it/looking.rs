@@ -267,6 +267,17 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn a_reference_that_nobody_can_read_hides_no_other(sandbox: &Sandbox) {
+        sandbox.will_be_broken();
+        sandbox.new_session("--id good -- true");
+        let odd = sandbox.file(".git/refs/sessions/odd");
+        std::os::unix::fs::symlink("odd", &odd).unwrap();
+        sandbox.session("list").ok().prints("good").says("skipped: ").says("'refs/sessions/odd'");
+        assert_eq!(sandbox.session("list --json").ok().json()["skipped"], 1);
+        sandbox.session("note good -m more").ok();
+        sandbox.session("show odd").exits(128);
+    }
+
     fn output_is_shown_whole_or_its_end_and_can_be_followed(sandbox: &Sandbox) {
         let held = sandbox.hold("--id loud");
         sandbox.order(&held, "echo one; echo two; printf three");

@@ -8,6 +8,7 @@ use std::path::Path;
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use gix::hash::Kind as Hash;
+use rustix::io::Errno;
 
 use super::lock::{Directories, Lock};
 use super::packed::{PACKED, Packed, entry};
@@ -80,11 +81,21 @@ fn walk(dir: &Path, hash: Hash, prefix: &[u8], found: &mut Vec<Reference>) -> Re
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&path, hash, &name, found)?;
-        } else if let Some(target) = loose(&path, hash)? {
+        } else if let Some(target) = loose_in_list(&path, hash)? {
             found.push(Reference { name, target });
         }
     }
     Ok(())
+}
+
+/// As [`loose`], where one that nobody can read, as a link to itself, is broken like one that says nothing: it hides no
+/// other.
+fn loose_in_list(path: &Path, hash: Hash) -> Result<Option<Target>> {
+    let closed = [Errno::LOOP, Errno::ACCESS].map(|errno| Some(errno.raw_os_error()));
+    match loose(path, hash) {
+        Err(Error::Io { source, .. }) if closed.contains(&source.raw_os_error()) => Ok(Some(Target::Broken)),
+        read => read,
+    }
 }
 
 /// Reads a loose file; none if there is none.
