@@ -77,15 +77,19 @@ impl Attempt<'_> {
                 !is_ours(name) && !is_local_variable(name) && name != "PWD" && name != "OLDPWD"
             })
             .collect();
-        for (name, value) in self.run_dir.variables()? {
+        // A name that stood there twice would mean either to one program and the other to the next.
+        let mut set = |name: &str, value: OsString| {
             env.retain(|(known, _)| *known != *name);
-            env.push((name.into(), value.as_os_str().to_owned()));
+            env.push((name.into(), value));
+        };
+        for (name, value) in self.run_dir.variables()? {
+            set(&name, value.as_os_str().to_owned());
         }
-        env.push(("PWD".into(), self.worktree.to_owned().into()));
-        env.push(("GIT_SESSION_ID".into(), self.id.as_str().into()));
-        env.push((STATE_DIR.into(), self.run_dir.state().into()));
+        set("PWD", self.worktree.to_owned().into());
+        set("GIT_SESSION_ID", self.id.as_str().into());
+        set(STATE_DIR, self.run_dir.state().into());
         if kind == Kind::Resume || self.tries > 1 {
-            env.push(("GIT_SESSION_RESUMED".into(), "1".into()));
+            set("GIT_SESSION_RESUMED", "1".into());
         }
         Ok(env)
     }

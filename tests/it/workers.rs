@@ -88,6 +88,22 @@ on_every_format! {
         );
     }
 
+    fn no_variable_is_given_to_a_worker_twice(sandbox: &Sandbox) {
+        let options = "--id once --env PWD=/ --env GIT_SESSION_ID=other --env GIT_SESSION_STATE_DIR=/";
+        // Not a shell, which would make one of two by itself.
+        let run = sandbox.session(&format!("run {options} -- env"));
+        let said = run.ok().stdout();
+        for (name, value) in [
+            ("PWD", sandbox.worktree("once")),
+            ("GIT_SESSION_ID", "once".into()),
+            ("GIT_SESSION_STATE_DIR", sandbox.run_dir("once").join("state")),
+        ] {
+            let prefix = format!("{name}=");
+            let values: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
+            assert_eq!(values, [value.to_str().unwrap()], "{name}");
+        }
+    }
+
     fn a_worker_does_not_run_without_a_variable_whose_value_cannot_be_read(sandbox: &Sandbox) {
         sandbox.session("new --id deprived --env GIVEN=value -- true").ok();
         fs::write(sandbox.run_dir("deprived").join("env.json"), r#"{"GIVEN":7}"#).unwrap();
