@@ -20,6 +20,10 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a killed group is waited for, whose dead nobody may have reaped yet.
 const BURIAL: Duration = Duration::from_secs(1);
+/// How much of what a child says on stderr is kept at most, in bytes: a remote may talk without end.
+const SPEECH: usize = 16 << 20;
+/// How much is read from a pipe before the other one has its turn: more than one holds.
+const TURN: usize = 2 << 20;
 
 /// How a child is watched.
 pub struct Watch<'w> {
@@ -128,6 +132,9 @@ impl Running {
             }
             if spoke {
                 (watch.heard)(&said[heard..]);
+                if said.len() > SPEECH {
+                    said.drain(..said.len() - SPEECH / 2);
+                }
             }
             if wrote || spoke {
                 alive_at = Instant::now();
@@ -254,11 +261,11 @@ fn feed(pipe: &mut Option<impl Write>, input: &[u8], fed: &mut usize) -> bool {
     }
 }
 
-/// Reads what there is; forgets the pipe at its end.
+/// Reads what there is, of a pipe that is filled faster a part; forgets it at its end.
 fn drain(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
     let before = into.len();
     let mut buffer = [0; 16 * 1024];
-    while let Some(open) = pipe {
+    while let Some(open) = pipe.as_mut().filter(|_| into.len() - before < TURN) {
         match open.read(&mut buffer) {
             Ok(0) => *pipe = None,
             Ok(count) => into.extend_from_slice(&buffer[..count]),
@@ -268,4 +275,31 @@ fn drain(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
         }
     }
     Ok(into.len() > before)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::git::command::{Git, MINIMUM};
+
+    #[test]
+    fn who_talks_without_end_fills_no_memory() {
+        let git = Git::find(Path::new(""), MINIMUM).unwrap();
+        let alias = "alias.talk=!yes 'and so on' | head -c 40000000 >&2; echo over >&2; echo done";
+        let (mut heard, mut nothing) = (0, |_: &[u8]| ());
+        let watch = Watch {
+            patience: None,
+            heard: &mut |bytes| heard += bytes.len(),
+            written: &mut nothing,
+        };
+        let ended = git.at(Path::new("/")).args(["-c", alias, "talk"]).watched(watch);
+        let Ok(Ended::ByItself(output)) = ended else {
+            panic!("it was said to be silent")
+        };
+        assert!(output.stderr.len() <= SPEECH + TURN);
+        assert!(output.stderr.ends_with(b"on\nover\n") || output.stderr.ends_with(b"over\n"));
+        assert_eq!((heard, output.stdout.as_slice()), (40_000_005, &b"done\n"[..]));
+    }
 }

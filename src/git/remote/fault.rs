@@ -136,6 +136,7 @@ pub fn is_ours(said: &str, common: &Path) -> bool {
 pub fn line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let mut kept: Vec<String> = Vec::new();
+    let mut length = 0;
     for line in text.split('\n') {
         // What was overwritten on the terminal was progress.
         let line = line.rsplit('\r').find(|part| !part.trim().is_empty());
@@ -153,7 +154,11 @@ pub fn line(stderr: &[u8]) -> String {
             || line == "and the repository exists.";
         let line = redact(line);
         if !boring && !kept.contains(&line) {
+            length += line.len();
             kept.push(line);
+        }
+        if length > LONGEST {
+            break;
         }
     }
     let mut line = kept.join("; ");

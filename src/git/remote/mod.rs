@@ -30,6 +30,9 @@ use url::Way;
 /// How long a remote may say nothing, where nobody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a line of progress may be, in bytes.
+const LINE: usize = 64 << 10;
+
 /// Gets lines of progress as they come.
 pub type Progress = Box<dyn Fn(&[u8])>;
 
@@ -279,6 +282,10 @@ impl Remote<'_> {
                 if fault::is_progress(&text) || text.starts_with("remote: ") {
                     progress(url::redact(&text).as_bytes());
                 }
+            }
+            // It is none that anybody would read.
+            if pending.len() > LINE {
+                pending.clear();
             }
         };
         let watch = Watch {
