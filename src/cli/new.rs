@@ -56,7 +56,7 @@ pub struct What {
     /// The session's id: a-z, 0-9 and -, at most 63 characters
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// A label, for programs; may be given several times
+    /// A label, for programs; may be given several times, of one KEY the last counts
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// An environment variable for the worker; without a value, the caller's at each start. No value is written to git

@@ -53,6 +53,11 @@ on_one_format! {
         assert_eq!(sandbox.git("for-each-ref refs/sessions --format=%(refname)").lines().count(), 1);
     }
 
+    fn of_labels_with_one_key_the_last_counts(sandbox: &Sandbox) {
+        sandbox.session("new --id labelled --label a=1 --label b=2 --label a=3 -- true").ok();
+        assert_eq!(sandbox.show("labelled")["labels"], serde_json::json!({ "a": "3", "b": "2" }));
+    }
+
     fn outside_a_repository_there_is_nothing_to_do(sandbox: &Sandbox) {
         let elsewhere = sandbox.root().join("home");
         for line in ["list", "new -- true", "show x", "", "recover --all", "prune"] {
