@@ -134,10 +134,12 @@ fn specify(ws: &Workspace, new: &New) -> Result<Spec> {
         .or(worker.timeout)
         .is_some_and(|limit| limit.is_zero())
     {
-        return Err(Error::Option {
-            option: "timeout".to_owned(),
-            why: "with no time at all nothing can run; leave it out for no limit".to_owned(),
-        });
+        let option = match (&new.timeout, &new.worker) {
+            (None, Some(name)) => workers::key(name, "timeout"),
+            _ => "option --timeout".to_owned(),
+        };
+        let why = "with no time at all nothing can run; leave it out for no limit".to_owned();
+        return Err(Error::Option { option, why });
     }
     let (base, branch, existing_branch) = base_and_branch(ws, new)?;
     let text = |text: &Option<String>| {

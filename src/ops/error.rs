@@ -85,7 +85,8 @@ pub enum Error {
         word: String,
         known: String,
     },
-    #[error("option {option}: {why}")]
+    /// An option, a setting or a variable, as it is called.
+    #[error("{option}: {why}")]
     Option { option: String, why: String },
     #[error("environment variable '{0}' is not set")]
     NoVariable(String),

@@ -39,6 +39,11 @@ pub fn names(repo: &Repo) -> Vec<String> {
     repo.config_subsections(SECTION)
 }
 
+/// What something of a worker's is called in git config.
+pub fn key(worker: &str, key: &str) -> String {
+    format!("{SECTION}.{worker}.{key}")
+}
+
 /// Reads and checks a worker's configuration, when it is used.
 ///
 /// # Errors
@@ -53,7 +58,7 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
     }
     let mut worker = Configured::default();
     for (key, value) in values {
-        let full = format!("{SECTION}.{name}.{key}");
+        let full = self::key(name, &key);
         let bad = |why: String| Error::Worker(format!("{full}: {why}"));
         let words = |text: &str| {
             let words = shell_words::split(text).map_err(|error| bad(format!("{error} in '{text}'")))?;
@@ -96,7 +101,7 @@ pub fn configured(repo: &Repo, name: &str) -> Result<Configured> {
         }
     }
     if worker.command.is_empty() {
-        return Err(Error::Worker(format!("{SECTION}.{name}.command is missing")));
+        return Err(Error::Worker(format!("{} is missing", key(name, "command"))));
     }
     for command in [&worker.command, &worker.resume] {
         check_program(name, command)?;

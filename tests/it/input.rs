@@ -48,7 +48,7 @@ on_one_format! {
             sandbox.git(&format!("config --global --unset session.{key}"));
         }
         sandbox.config("session.syncInterval", "often");
-        sandbox.session(&format!("start {id}")).fails(129).says("session.syncInterval");
+        sandbox.session(&format!("start {id}")).fails(129).says("error: session.syncInterval: ");
         assert_eq!(sandbox.tip(&id), before);
         assert_eq!(sandbox.git("for-each-ref refs/sessions --format=%(refname)").lines().count(), 1);
     }
@@ -94,7 +94,10 @@ on_one_format! {
 
     fn what_could_never_run_is_refused_at_once(sandbox: &Sandbox) {
         sandbox.session("new -- ''").fails(129).says("no command");
-        sandbox.session("new --timeout 0 -- true").fails(129).says("timeout");
+        sandbox.session("new --timeout 0 -- true").fails(129).says("error: option --timeout: with no time");
+        sandbox.config("session-worker.brief.command", "true");
+        sandbox.config("session-worker.brief.timeout", "0");
+        sandbox.session("new --worker brief").fails(129).says("error: session-worker.brief.timeout: with no time");
         assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
     }
 
