@@ -247,11 +247,19 @@ impl Repo {
             .map_err(bad)
     }
 
-    /// A configuration value that is a path, with `~` resolved.
+    /// A configuration value that is a path, with `~` resolved; absent or [wrong](Repo::check_path) is `None`.
     pub fn config_path(&self, key: &str) -> Option<PathBuf> {
+        self.gix.config_snapshot().trusted_path(key).ok()?
+    }
+
+    /// Checks a value that is to be a path; one that is absent is none.
+    ///
+    /// # Errors
+    /// A home, or whatever else it begins with, that can't be told.
+    pub fn check_path(&self, key: &str) -> Result<()> {
         let snapshot = self.gix.config_snapshot();
-        let path = snapshot.trusted_path(key).ok()??;
-        Some(path)
+        let what = || format!("'{}'", self.config(key).unwrap_or_default());
+        snapshot.trusted_path(key).map(|_| ()).map_err(Error::gix(what()))
     }
 
     /// Every key and value of one subsection, from all layers, the last of each key counting.

@@ -33,7 +33,9 @@ const BOOLEANS: [&str; 7] = [
 
 const DURATIONS: [&str; 2] = ["session.remoteTimeout", "session.syncInterval"];
 
-/// What is wrong with booleans and durations, an error each.
+const PATHS: [&str; 1] = ["session.worktreeRoot"];
+
+/// What is wrong with booleans, durations and paths, an error each.
 pub fn wrong(repo: &Repo) -> Vec<Error> {
     let booleans = BOOLEANS.iter().filter_map(|key| repo.check_bool(key).err());
     let durations = DURATIONS.iter().filter_map(|key| {
@@ -43,7 +45,14 @@ pub fn wrong(repo: &Repo) -> Vec<Error> {
             why: error.to_string(),
         })
     });
-    booleans.map(Error::from).chain(durations).collect()
+    let paths = PATHS.iter().filter_map(|key| {
+        let error = repo.check_path(key).err()?;
+        Some(Error::Option {
+            option: (*key).to_owned(),
+            why: error.to_string(),
+        })
+    });
+    booleans.map(Error::from).chain(durations).chain(paths).collect()
 }
 
 /// Refuses to go on with a setting that says nothing: what was meant by it is not what would be done.

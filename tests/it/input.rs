@@ -49,6 +49,11 @@ on_one_format! {
         }
         sandbox.config("session.syncInterval", "often");
         sandbox.session(&format!("start {id}")).fails(129).says("error: session.syncInterval: ");
+        sandbox.git("config --global --unset session.syncInterval");
+        sandbox.config("session.worktreeRoot", "~nobody-of-that-name/trees");
+        let what = "session.worktreeRoot: '~nobody-of-that-name/trees'";
+        sandbox.session(&format!("start {id}")).fails(129).says(what);
+        sandbox.session("doctor").exits(1).prints(what);
         assert_eq!(sandbox.tip(&id), before);
         assert_eq!(sandbox.git("for-each-ref refs/sessions --format=%(refname)").lines().count(), 1);
     }
