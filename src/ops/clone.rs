@@ -73,7 +73,9 @@ impl Clone {
 
     /// Reads the identity, if there is one that holds here.
     pub fn known(local: &Path) -> Result<Option<Clone>> {
-        if let Some(id) = std::env::var(OVERRIDE).ok().filter(|id| !id.is_empty()) {
+        if let Some(id) = std::env::var_os(OVERRIDE).filter(|id| !id.is_empty()) {
+            // What isn't UTF-8 is none either, and has to be shown all the same.
+            let id = id.to_string_lossy().into_owned();
             if !id
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

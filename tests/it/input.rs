@@ -1,6 +1,8 @@
 //! What can be wrong with what we are given.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::on_one_format;
@@ -56,6 +58,14 @@ on_one_format! {
         sandbox.session("doctor").exits(1).prints(what);
         assert_eq!(sandbox.tip(&id), before);
         assert_eq!(sandbox.git("for-each-ref refs/sessions --format=%(refname)").lines().count(), 1);
+    }
+
+    fn a_name_of_a_clone_that_is_none_is_refused(sandbox: &Sandbox) {
+        for name in [&b"two words"[..], b"-a", b"caf\xe9"] {
+            let run = sandbox.session_command("new -- true").env("GIT_SESSION_CLONE", OsStr::from_bytes(name)).run();
+            run.fails(129).says("error: GIT_SESSION_CLONE: ");
+        }
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
     }
 
     fn of_labels_with_one_key_the_last_counts(sandbox: &Sandbox) {
