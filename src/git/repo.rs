@@ -1,10 +1,11 @@
 //! An opened repository.
 
 use std::cell::OnceCell;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
-use gix::bstr::{BStr, BString};
+use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::command::{Cmd, Git, MINIMUM, MINIMUM_FOR_REFTABLE};
 use super::refs::Refs;
@@ -305,17 +306,18 @@ impl Repo {
     /// The rules are those of git-commit(1): the environment, then `author` and `committer`, then `user`. gix knows
     /// them too, but asks for the time along with them, and looks through the whole time zone database for it.
     pub fn identities(&self) -> Option<[(BString, BString); 2]> {
+        let snapshot = self.gix.config_snapshot();
+        let value = |key: &str| snapshot.string(key);
         let one = |role: &str| {
             let part = |part: &str| {
                 let variable = format!("GIT_{}_{}", role.to_uppercase(), part.to_uppercase());
-                let set = std::env::var(variable)
-                    .ok()
-                    .filter(|value| !value.trim().is_empty());
-                set.or_else(|| self.config(&format!("{role}.{part}")))
-                    .or_else(|| self.config(&format!("user.{part}")))
+                let set = std::env::var_os(variable).map(|value| BString::from(value.into_vec()));
+                set.filter(|value| !value.trim().is_empty())
+                    .or_else(|| value(&format!("{role}.{part}")))
+                    .or_else(|| value(&format!("user.{part}")))
             };
-            let email = part("email").or_else(|| std::env::var("EMAIL").ok())?;
-            Some((clean(&part("name")?), clean(&email)))
+            let email = part("email").or_else(|| Some(std::env::var_os("EMAIL")?.into_vec().into()))?;
+            Some((clean(part("name")?), clean(email)))
         };
         Some([one("author")?, one("committer")?])
     }
@@ -348,12 +350,9 @@ impl Repo {
 }
 
 /// A name or address without what would end it in a commit's header, as git leaves it out.
-fn clean(text: &str) -> BString {
-    let kept: String = text
-        .chars()
-        .filter(|c| !matches!(c, '<' | '>' | '\n' | '\0'))
-        .collect();
-    kept.trim().into()
+fn clean(mut text: BString) -> BString {
+    text.retain(|byte| !matches!(byte, b'<' | b'>' | b'\n' | b'\0'));
+    text.trim().into()
 }
 
 /// Reads an object id in hexadecimal.

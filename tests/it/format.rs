@@ -1,6 +1,8 @@
 //! What is written into a repository, read with stock git alone.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::sandbox::{Format, Sandbox};
 use crate::{on_every_format, on_one_format};
@@ -315,6 +317,12 @@ on_every_format! {
                 .git("log -1 --format=%an refs/sessions/changed")
                 .contains("Someone Else")
         );
+        // Not every name is UTF-8; whose it is has to be told all the same.
+        let old = sandbox.session_command("new --id old -- true");
+        old.env("GIT_AUTHOR_NAME", OsStr::from_bytes(b"J\xf6rg")).run().ok();
+        let raw = sandbox.command("git").args(["cat-file", "commit", "refs/sessions/old"]).run();
+        let author = b"\nauthor J\xf6rg <dev@example.com> ";
+        assert!(raw.bytes.windows(author.len()).any(|part| part == author), "{raw}");
     }
 
     fn without_an_identity_one_is_made_up(sandbox: &Sandbox) {
