@@ -236,7 +236,7 @@ impl Kept {
             let _ = fs::remove_file(keep);
         }
         if is_packed {
-            packs::tidy(repo);
+            packs::tidy(repo, self.durability);
         }
         Ok(())
     }

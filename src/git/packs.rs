@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::{Error, Repo, Result};
+use super::objects::sync;
+use super::{Durability, Error, Repo, Result};
 
 /// What a `.keep` of ours says.
 pub(super) const KEEP: &[u8] = b"git-session: kept until the snapshot is published\n";
@@ -34,7 +35,7 @@ pub(super) fn mark(repo: &Repo, name: &str) -> Result<()> {
 /// Cleans up behind killed processes of ours, and merges our small packs once there are many.
 ///
 /// Neither has to succeed: the next one tries again.
-pub fn tidy(repo: &Repo) {
+pub fn tidy(repo: &Repo, durability: Durability) {
     let dir = repo.common_dir().join("objects/pack");
     remove_leftovers(&dir);
     let mut small: Vec<String> = Vec::new();
@@ -54,7 +55,7 @@ pub fn tidy(repo: &Repo) {
     }
     // A collection that is at work reads the packs that it found when it began.
     if small.len() >= MANY && !collector(repo).exists() {
-        let _ = merge(repo, &dir, &small);
+        let _ = merge(repo, &dir, &small, durability);
     }
 }
 
@@ -63,8 +64,8 @@ pub fn collector(repo: &Repo) -> PathBuf {
     repo.common_dir().join("gc.pid")
 }
 
-/// Makes one pack of several, and removes these only when it is there.
-fn merge(repo: &Repo, dir: &Path, names: &[String]) -> Result<()> {
+/// Makes one pack of several, and removes these only when it is there, and on disk.
+fn merge(repo: &Repo, dir: &Path, names: &[String], durability: Durability) -> Result<()> {
     let lock = marks(repo).join("lock");
     let lock = File::create(&lock).map_err(Error::io(format!("'{}'", lock.display())))?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -83,6 +84,13 @@ fn merge(repo: &Repo, dir: &Path, names: &[String]) -> Result<()> {
         return Ok(());
     }
     mark(repo, &merged)?;
+    if durability == Durability::Durable {
+        // git does so for the files unless it is told not to, and for their names never.
+        for extension in ["pack", "idx"] {
+            sync(&dir.join(format!("{merged}.{extension}")))?;
+        }
+        sync(dir)?;
+    }
     if collector(repo).exists() {
         return Ok(());
     }
