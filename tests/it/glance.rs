@@ -13,7 +13,7 @@ use git_session::git::{
 
 use gix::index::{File, decode, entry::Stat, write};
 
-use crate::git_repo::{Sandbox, every_format, formats, sh, signature};
+use crate::git_repo::{Sandbox, every_format, formats, git, sh, signature};
 use crate::sandbox::{Format, in_time};
 
 const BASE: &str = r"
@@ -186,6 +186,51 @@ fn a_file_that_was_changed_in_the_second_of_its_index_is_looked_at_where_times_a
         vouch(sandbox, &path, "dir/c", |_| (), Duration::from_millis(500));
         let saved = take(&sandbox.repo(), &path).snapshot;
         assert_eq!(sandbox.git(["show", &format!("{saved}:dir/c")]), "FIRST");
+    });
+}
+
+#[test]
+fn a_file_that_git_takes_for_unmodified_since_it_was_changed_in_the_same_second_is_saved() {
+    formats(|sandbox| {
+        let path = settled(sandbox);
+        // With something staged git looks at everything.
+        for staged in ["", "printf 'staged\n' >a; git add a"] {
+            sh(&path, staged);
+            sh(
+                &path,
+                "printf 'FIRST\n' >dir/c; printf 'FIRST\n' >'n e w'; rm link; ln -s b link",
+            );
+            for name in ["link", "dir/c", "n e w"] {
+                let git_says = |stat: &mut Stat| stat.ctime.nsecs ^= 1;
+                vouch(sandbox, &path, name, git_says, Duration::from_secs(5));
+            }
+            assert_eq!(git(&path, ["diff", "--name-only"]), "");
+            let saved = take(&sandbox.repo(), &path).snapshot;
+            for (name, content) in [("dir/c", "FIRST"), ("n e w", "FIRST"), ("link", "b")] {
+                assert_eq!(
+                    sandbox.git(["show", &format!("{saved}:{name}")]),
+                    content,
+                    "{name}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_file_of_other_times_is_still_what_its_filter_makes_of_it() {
+    formats(|sandbox| {
+        let path = settled(sandbox);
+        sandbox.git(["config", "filter.up.clean", "tr a-z A-Z"]);
+        sandbox.git(["config", "filter.up.smudge", "tr A-Z a-z"]);
+        sh(
+            &path,
+            "echo '*.up filter=up' >.gitattributes; echo text >a.up; git add . && git commit -qm up",
+        );
+        let git_says = |stat: &mut Stat| stat.ctime.nsecs ^= 1;
+        vouch(sandbox, &path, "a.up", git_says, Duration::from_secs(5));
+        let saved = take(&sandbox.repo(), &path).snapshot;
+        assert_eq!(sandbox.git(["show", &format!("{saved}:a.up")]), "TEXT");
     });
 }
 

@@ -15,6 +15,7 @@ use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
 use super::glance::glance;
 use super::index::Index;
 use super::manifest::{Manifest, Name};
+use super::overlooked::overlooked;
 use super::status::Status;
 use super::trees::{index_tree, tree};
 use super::walk::{Walk, place, walk};
@@ -240,9 +241,10 @@ fn gather(
         let here = |path: &&BString| place(what.worktree, path.as_bstr()).is_file();
         let skipped = index.skip_worktree.iter().map(|Name(path)| path);
         changed.extend(skipped.filter(here).cloned());
-        changed.sort();
-        changed.dedup();
     }
+    changed.extend(status.overlooked.iter().cloned());
+    changed.sort();
+    changed.dedup();
     let tree = tree(
         batch,
         what.worktree,
@@ -294,7 +296,10 @@ fn look(repo: &Repo, what: &Capture<'_>, index: Option<&File>, refresh: Refresh)
     if let Some(path) = walked.holding_git.first() {
         return Err(Error::Malformed(format!("git would wait for ever at '{path}'")));
     }
-    let status = status(repo, what.worktree, refresh)?;
+    let mut status = status(repo, what.worktree, refresh)?;
+    if let Some(index) = index {
+        status.overlooked = overlooked(repo, what.worktree, index, &status, index.entries().iter());
+    }
     let walked = walked.without(&not_walked(&status));
     Ok((status, walked))
 }

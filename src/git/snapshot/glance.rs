@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::index::entry::stat::Options;
-use gix::index::entry::{Flags, Mode, Stage, Stat, stat::Time};
+use gix::index::entry::{Flags, Mode, Stage};
 use gix::index::{Entry, File};
 
 use super::asking::{self, Refresh};
+use super::overlooked::{STRICT, overlooked, stat_of};
 use super::status::{Status, parse};
 use super::walk::{Walk, each_directory, holds_git, join, kind, list, mode_of, odd_mode, special, umask};
 use crate::git::{Repo, objects};
@@ -67,8 +68,12 @@ pub fn glance(
     if !is_head || !of_tracked.conflicts.is_empty() || !of_tracked.nested.is_empty() {
         return None;
     }
+    let touched = found.touched.iter();
+    let touched = touched.filter_map(|path| index.entry_by_path(path.as_ref()));
+    let overlooked = overlooked(repo, worktree, index, &of_tracked, touched);
     Some((
         Status {
+            overlooked,
             untracked: status.untracked,
             ignored: status.ignored,
             ..of_tracked
@@ -192,12 +197,6 @@ impl Glance<'_> {
 
     /// Whether a file is what it was when git last looked at it, which was not in the moment of the change.
     fn is_unchanged(&self, entry: &Entry, meta: &rustix::fs::Stat) -> bool {
-        let options = Options {
-            trust_ctime: true,
-            check_stat: true,
-            use_nsec: true,
-            use_stdev: false,
-        };
         let mode = mode_of(meta);
         let kind = kind(mode);
         let is_kind = match entry.mode {
@@ -205,30 +204,16 @@ impl Glance<'_> {
             Mode::FILE_EXECUTABLE => kind.is_file() && mode & 0o100 != 0,
             _ => kind.is_symlink(),
         };
-        // An index has no more than 32 bits of each.
-        let time = |secs, nsecs| Time {
-            secs: secs as u32,
-            nsecs: nsecs as u32,
-        };
-        let now = Stat {
-            mtime: time(meta.st_mtime, meta.st_mtime_nsec),
-            ctime: time(meta.st_ctime, meta.st_ctime_nsec),
-            dev: 0,
-            ino: meta.st_ino as u32,
-            uid: meta.st_uid,
-            gid: meta.st_gid,
-            size: meta.st_size as u32,
-        };
         // A file system that keeps whole seconds has no other time for what was changed later in the same one.
         let racy = Options {
             use_nsec: meta.st_mtime_nsec != 0,
-            ..options
+            ..STRICT
         };
         // The size of nothing is also git's mark for a file that it has to read again.
         let is_marked = entry.stat.size == 0 && !entry.id.is_empty_blob();
         is_kind
             && !is_marked
-            && entry.stat.matches(&now, options)
+            && entry.stat.matches(&stat_of(meta), STRICT)
             && !entry.stat.is_racy(self.index.timestamp(), racy)
     }
 }

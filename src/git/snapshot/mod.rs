@@ -17,6 +17,7 @@ mod manifest;
 mod midst;
 mod module_list;
 mod modules;
+mod overlooked;
 mod restore;
 mod status;
 mod store;

@@ -14,6 +14,8 @@ pub struct Status {
     /// The branch's short name; none where HEAD is detached.
     pub branch: Option<BString>,
     pub tracked: Vec<Tracked>,
+    /// Tracked files that are not as the index has them, though git says so.
+    pub overlooked: Vec<BString>,
     pub conflicts: Vec<BString>,
     pub untracked: Vec<BString>,
     /// Directories that are repositories of their own.
