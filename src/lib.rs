@@ -48,6 +48,7 @@
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
 //! | `ops/checkout.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
+//! | `ops/aside.rs` | a worker's state from before its session went on on another clone | work that was saved here has it just so, or it is kept beside |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
 //! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
@@ -60,7 +61,7 @@
 //! | `ops/settle.rs`, by `git/worktree/locks.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `git/worktree/trash.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |
-//! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it | the snapshot that is put back |
+//! | `git/snapshot/restore.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it, and state that a killed command had begun to put back | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, and empty directories on a new one's way | the reference's old value is named by the caller |
 //! | `git/refs/lock.rs`, `git/refs/temporary.rs` | our own locks and old temporary files | a lock goes only with its `flock` held |
 //! | `git/refs/bulk.rs` | `packed-refs`, which is replaced by a version with many new values | all that it held; no value that wasn't as its caller said is changed |

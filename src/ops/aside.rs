@@ -1,4 +1,5 @@
-//! A worktree that stands from before its session went on elsewhere: it makes room, and nothing in it is lost.
+//! A worktree, and a worker's state, from before their session went on elsewhere: they make room, and nothing in them
+//! is lost.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,11 +7,64 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 use super::error::{Error, Result};
+use super::local::{Place, RunDir};
+use super::own_name::was_launched_here;
 use super::settle::save;
 use super::workspace::{Workspace, random_word};
+use crate::git::refs::Target;
 use crate::git::snapshot::{self, Capture};
 use crate::git::worktree::{self, Worktree};
-use crate::store::Session;
+use crate::store::{Session, names};
+
+/// Whether what is here of a session that doesn't run is from before it went on elsewhere: its work is not what was
+/// last put here or saved from here, and its newest run was not here.
+pub fn is_outdated(ws: &Workspace, session: &Session, place: Option<&Place>) -> Result<bool> {
+    let Some(work) = session.event.summary.work else {
+        return Ok(false);
+    };
+    Ok(place.and_then(work_of) != Some(work) && !was_launched_here(ws, session)?)
+}
+
+/// The work that a worktree was last saved as or made from.
+fn work_of(place: &Place) -> Option<ObjectId> {
+    ObjectId::from_hex(place.work.as_ref()?.as_bytes()).ok()
+}
+
+/// Moves the worker's state out of the way that is from before its session went on elsewhere; gives where it is, if
+/// nothing else has it.
+///
+/// # Errors
+/// Directories that can't be moved, and work that can't be read.
+pub fn put_state(
+    ws: &Workspace,
+    run_dir: &RunDir,
+    session: &Session,
+    place: Option<&Place>,
+) -> Result<Option<PathBuf>> {
+    let state = run_dir.state();
+    if std::fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_none()) {
+        return Ok(None);
+    }
+    let own = names::work(session.id(), ws.clone_id().unwrap_or_default());
+    let own = match ws.repo.refs().get(&own)? {
+        Some(Target::Object(own)) => Some(own),
+        _ => None,
+    };
+    for saved in place.and_then(work_of).into_iter().chain(own) {
+        if snapshot::holds_state(&ws.repo, &state, saved).unwrap_or(false) {
+            worktree::discard(&state, &ws.trash())?;
+            return Ok(None);
+        }
+    }
+    let kept = run_dir.path().join(format!("state.{}", random_word(6)?));
+    match std::fs::rename(&state, &kept) {
+        Ok(()) => Ok(Some(kept)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("cannot move '{}' away", state.display()))(
+            error,
+        )),
+    }
+}
 
 /// A worktree that was moved out of the way.
 #[derive(Debug)]
@@ -21,24 +75,29 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// Moves a worktree out of the way; what was changed in it since `old` is saved first, on this clone's work.
+    /// Moves a worktree out of the way; what was changed in it since it was saved is saved first, on this clone's work.
     ///
     /// # Errors
     /// Changes that can't be saved whole: then the worktree stays where it is.
-    pub fn put(ws: &Workspace, session: &Session, found: Worktree, old: ObjectId) -> Result<Aside> {
+    pub fn put(ws: &Workspace, session: &Session, found: Worktree, place: Option<&Place>) -> Result<Aside> {
+        let old = place.and_then(work_of);
         let signed = ws.sign()?;
         let capture = Capture {
             worktree: &found.path,
             git_dir: &found.git_dir,
             base: session.event.summary.base,
-            previous: Some(old),
+            previous: old,
             state_dir: None,
             extra: None,
             signature: &signed.signature,
             message: "aside",
             durability: ws.store().durability(),
         };
-        if snapshot::differs(&ws.repo, &capture, old)?.is_some() {
+        let is_saved = match old {
+            Some(old) => snapshot::differs(&ws.repo, &capture, old)?.is_none(),
+            None => false,
+        };
+        if !is_saved {
             let unsaved = save(ws, session)?;
             if !unsaved.is_empty() {
                 let what = format!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 
-use super::aside::Aside;
+use super::aside::{Aside, is_outdated, put_state};
 use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
@@ -129,15 +129,20 @@ pub fn for_resume(
     let id = session.id();
     let run_dir = ws.run_dir(id);
     let before = place(ws, &run_dir)?;
-    let mut aside = None;
-    if let Some(found) = standing(ws, &run_dir)?
-        && let Some(old) = outdated(session, before.as_ref())
-    {
-        aside = Some(Aside::put(ws, session, found, old)?);
-    }
-    if aside.is_none()
-        && let Some(found) = standing(ws, &run_dir)?
-    {
+    let outdated = is_outdated(ws, session, before.as_ref())?;
+    let (mut aside, mut unrestored) = (None, Vec::new());
+    if outdated {
+        if let Some(found) = standing(ws, &run_dir)? {
+            aside = Some(Aside::put(ws, session, found, before.as_ref())?);
+        }
+        if let Some(kept) = put_state(ws, &run_dir, session, before.as_ref())? {
+            let why = format!(
+                "what was here of it is nowhere else, and now in '{}'",
+                kept.display()
+            );
+            unrestored.push(Unsaved::new("the worker's state", why));
+        }
+    } else if let Some(found) = standing(ws, &run_dir)? {
         worktree::lock(&ws.repo, &found, &reason(id))?;
         return Ok(Ready {
             path: found.path,
@@ -190,9 +195,10 @@ pub fn for_resume(
             if let Some(aside) = aside {
                 aside.give_back(ws, &path)?;
             }
+            unrestored.extend(restored.unrestored);
             Ok(Ready {
                 path,
-                unrestored: restored.unrestored,
+                unrestored,
                 detached_from,
             })
         }
@@ -223,13 +229,6 @@ pub fn begin_branch(ws: &Workspace, path: &Path, unborn: Option<&str>) -> git::R
         Some(full) => worktree::begin_branch(&ws.repo, path, full),
         None => Ok(()),
     }
-}
-
-/// The work that the standing worktree is of, when the session has gone on elsewhere since.
-fn outdated(session: &Session, place: Option<&Place>) -> Option<ObjectId> {
-    let work = session.event.summary.work?;
-    let here = ObjectId::from_hex(place?.work.as_ref()?.as_bytes()).ok()?;
-    (here != work).then_some(here)
 }
 
 fn branch_name(spec: &Spec) -> &str {

@@ -175,6 +175,18 @@ impl RunDir {
         self.path.join("state")
     }
 
+    /// That, and state from before the session went on elsewhere, which nothing else has.
+    pub fn states(&self) -> Vec<PathBuf> {
+        let is_older = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b"state.")
+        };
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut states = vec![self.state()];
+        states.extend(entries.map(|entry| entry.path()).filter(is_older));
+        states
+    }
+
     /// The repositories of submodules of a worktree that is gone, until it is put back.
     pub fn modules(&self) -> PathBuf {
         self.path.join("modules")

@@ -10,6 +10,7 @@ mod format;
 mod full_disk;
 mod git_repo;
 mod glance;
+mod handed_back;
 mod hostile;
 mod inbox;
 mod input;

@@ -1,11 +1,13 @@
 //! What a work commit holds beyond what git tracks, and how two lines of work become one.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use gix::ObjectId;
 use gix::actor::Signature;
 
 use super::beside::STATE;
+use super::store::store;
 use super::{Work, is_work, read};
 use crate::git::batch::Batch;
 use crate::git::objects;
@@ -86,6 +88,16 @@ impl Added<'_> {
 pub fn has_state(repo: &Repo, work: &Work) -> Result<bool> {
     let entries = objects::tree(repo, work.stored)?.entries;
     Ok(entries.iter().any(|entry| entry.filename == STATE))
+}
+
+/// Whether a worker's state directory is stored with it just as it is.
+pub fn holds_state(repo: &Repo, state: &Path, work: ObjectId) -> Result<bool> {
+    let work = read(repo, work)?;
+    let stored = store(&mut Batch::new(repo, Durability::Relaxed), state, &|_| true)?;
+    let entries = objects::tree(repo, work.stored)?.entries;
+    let saved = entries.iter().find(|entry| entry.filename == STATE);
+    let odd = work.manifest.directories.get(STATE).cloned().unwrap_or_default();
+    Ok(stored.unsaved.is_empty() && stored.tree == saved.map(|entry| entry.oid) && stored.odd == odd)
 }
 
 /// Makes a work commit that says what `work` says and has another line of work for a parent too, so that neither is

@@ -31,7 +31,7 @@ use super::objects::{self};
 use super::{Error, Repo, Result};
 
 pub use capture::{Capture, Captured, Extra, capture, differs};
-pub use holds::{has_state, join, line, untracked};
+pub use holds::{has_state, holds_state, join, line, untracked};
 pub use manifest::{Manifest, Name};
 pub use restore::{Restored, Source, restore};
 
@@ -43,7 +43,7 @@ pub struct Unsaved {
 }
 
 impl Unsaved {
-    fn new(path: impl Into<BString>, why: impl ToString) -> Unsaved {
+    pub fn new(path: impl Into<BString>, why: impl ToString) -> Unsaved {
         Unsaved {
             path: path.into(),
             why: why.to_string(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -194,14 +195,25 @@ fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path, takes: Takes) -> 
     )
 }
 
-/// Writes the state directory out, unless it has anything: then it is newer than the snapshot.
+/// Writes the state directory out, whole or not at all, unless it has anything: then it is newer than the snapshot.
 fn bring_back_state(repo: &Repo, work: &Work, state: &Path) -> Result<Vec<Unsaved>> {
     if fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_some()) {
         return Ok(Vec::new());
     }
-    let lost = bring_back(repo, work, STATE, state, ALL)?;
+    let mut part = state.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    // What a killed command had begun.
+    match fs::remove_dir_all(part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(Error::io(format!("cannot remove '{}'", part.display()))(error));
+        }
+        _ => {}
+    }
+    let lost = bring_back(repo, work, STATE, part, ALL)?;
     let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
-    fs::set_permissions(state, private).map_err(Error::io(format!("'{}'", state.display())))?;
+    fs::set_permissions(part, private).map_err(Error::io(format!("'{}'", part.display())))?;
+    fs::rename(part, state).map_err(Error::io(format!("cannot make '{}'", state.display())))?;
     Ok(lost)
 }
 

@@ -41,7 +41,7 @@ pub fn holders(ws: &Workspace, session: &Session, forgotten: &[ObjectId]) -> Res
         Ok(mut entries) => entries.next().is_some(),
         Err(_) => path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0),
     };
-    let files = [run_dir.output(), run_dir.state()];
+    let files = [vec![run_dir.output()], run_dir.states()].concat();
     held.extend(files.into_iter().filter(has_some).map(Holder::File));
     Ok(held)
 }
@@ -108,7 +108,7 @@ pub fn remove(ws: &Workspace, id: &SessionId, _guard: &Guard) -> Result<Vec<Stri
         run_dir.clear_place()?;
         gone.push(found.path.display().to_string());
     }
-    for path in [run_dir.output(), run_dir.state()] {
+    for path in [vec![run_dir.output()], run_dir.states()].concat() {
         if path.symlink_metadata().is_ok() {
             worktree::discard(&path, &ws.trash())?;
             gone.push(path.display().to_string());

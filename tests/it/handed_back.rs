@@ -1,0 +1,90 @@
+//! Sessions that come back to a clone in which they were before: what stands there is from before they went on elsewhere.
+
+use std::fs;
+
+use crate::on_every_format;
+use crate::sandbox::{Held, Team};
+
+/// The id of the session.
+const ID: &str = "moves";
+
+/// A session that two clones have worked on, the first one first, and that the second one has suspended and sent.
+fn handed_back(team: &Team) -> Held {
+    let (a, b) = (&team[0], &team[1]);
+    let held = a.hold("--id moves");
+    a.order(
+        &held,
+        "echo here > made.txt; echo here > \"$GIT_SESSION_STATE_DIR/memory\"",
+    );
+    a.session("suspend moves").ok();
+    a.session("push").ok();
+    b.fifo("up0");
+    b.fifo("on0");
+    b.session("fetch").ok();
+    let mut there = held.clone();
+    b.session("resume --trust moves").ok();
+    b.meet(&mut there);
+    b.order(
+        &there,
+        "echo there > made.txt; echo there > \"$GIT_SESSION_STATE_DIR/memory\"",
+    );
+    b.session("suspend moves").ok();
+    b.session("push").ok();
+    a.session("fetch").ok().says("taken over");
+    held
+}
+
+/// Lets the session go on where it began, with what the other clone has left.
+fn goes_on(team: &Team, held: &mut Held) -> String {
+    let a = &team[0];
+    let said = a.session("resume --trust moves").ok().to_string();
+    a.meet(held);
+    a.order(held, "test \"$(cat made.txt)\" = there");
+    a.order(held, "test \"$(cat \"$GIT_SESSION_STATE_DIR/memory\")\" = there");
+    a.end(ID);
+    said
+}
+
+on_every_format! {
+    fn the_workers_state_comes_back_too(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let said = goes_on(&team, &mut held);
+        assert!(!said.contains("warning"), "{said}");
+    }
+
+    fn the_workers_state_comes_back_too_where_the_worktree_is_gone(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        fs::remove_dir_all(team[0].worktree(ID)).unwrap();
+        // What a command left that was killed while it put state back.
+        let part = team[0].run_dir(ID).join("state.part");
+        fs::create_dir(&part).unwrap();
+        fs::write(part.join("memory"), "half").unwrap();
+        goes_on(&team, &mut held);
+        assert!(!part.exists());
+    }
+
+    fn state_that_was_never_saved_is_kept_beside_what_comes(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let run_dir = team[0].run_dir(ID);
+        fs::write(run_dir.join("state/thought"), "mine alone\n").unwrap();
+        let said = goes_on(&team, &mut held);
+        let names = fs::read_dir(&run_dir).unwrap().map(|entry| entry.unwrap().path());
+        let kept = names.into_iter().find(|path| path.to_string_lossy().contains("/state."));
+        let kept = kept.expect("nothing is kept");
+        assert_eq!(fs::read_to_string(kept.join("thought")).unwrap(), "mine alone\n");
+        assert!(said.contains(kept.to_str().unwrap()), "{said}");
+
+        team[0].session("forget --yes --local moves").ok();
+        assert!(!kept.exists());
+    }
+
+    fn a_worktree_of_which_no_record_is_here_is_no_newer(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        fs::remove_file(team[0].run_dir(ID).join("worktree.json")).unwrap();
+        goes_on(&team, &mut held);
+    }
+}
