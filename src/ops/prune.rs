@@ -8,7 +8,7 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
-use super::aside::ignored;
+use super::aside::{ignored, is_outdated};
 use super::branch;
 use super::checkout::{is_locked_for, is_missing, moved_since, standing};
 use super::error::{Error, Result};
@@ -131,7 +131,8 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     let place = run_dir.place()?;
     if let Some(found) = standing(ws, &run_dir)? {
         let ignored = ignored_files(ws, &found.path)?;
-        let mut kept = match ws.owns(&session.event.summary) {
+        let is_current = ws.owns(&session.event.summary) && !is_outdated(ws, &session, place.as_ref())?;
+        let mut kept = match is_current {
             true => why_kept(ws, &session, &found)?,
             false => why_kept_of_another(ws, &session, &found)?,
         };

@@ -2,6 +2,7 @@
 
 use gix::ObjectId;
 
+use super::aside::is_outdated;
 use super::changed::Changed;
 use super::checkout::{is_missing, park, place, standing};
 use super::error::{Error, Result};
@@ -128,7 +129,10 @@ struct Saved {
 
 impl Saved {
     fn tell(&self, event: &mut Event) {
-        event.summary.unsaved = self.unsaved.clone();
+        // Where nothing was there to be looked at, what could not be saved before still isn't.
+        if self.captured.is_some() || !self.unsaved.is_empty() {
+            event.summary.unsaved = self.unsaved.clone();
+        }
         if let Some(captured) = &self.captured {
             event.summary.work = Some(captured.work);
             event.summary.head = captured.head.or(event.summary.head);
@@ -171,6 +175,18 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
             unsaved,
         });
     };
+    let stands_still = matches!(summary.state, State::Pending | State::Suspended) && !summary.frozen;
+    if stands_still
+        && kind != Kind::Checkpoint
+        && run_dir.run()?.is_none()
+        && is_outdated(ws, session, place(ws, run_dir)?.as_ref())?
+    {
+        // What is in it was saved before the session went on elsewhere, and is no part of its work now.
+        return Ok(Saved {
+            captured: None,
+            unsaved: Vec::new(),
+        });
+    }
     if let Locks::MoveAside = locks {
         worktree::move_stale_locks(&found, &ws.trash())?;
     }

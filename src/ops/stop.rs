@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::aside::is_outdated;
 use super::checkout::{is_missing, standing};
 use super::error::{Error, Result};
 use super::launch::nudge;
@@ -100,6 +101,19 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
                 true => "it was removed, and nothing is there to be saved".to_owned(),
                 false => format!("git can't read what is at '{}' as one", place.path),
             },
+        });
+    }
+    if summary.state == State::Suspended
+        && run_dir.run()?.is_none()
+        && is_outdated(ws, &session, run_dir.place()?.as_ref())?
+        && let Some(found) = standing(ws, &run_dir)?
+    {
+        return Err(Error::NoWorktree {
+            id: id.clone(),
+            why: format!(
+                "what is at '{}' is from before it went on elsewhere",
+                found.path.display()
+            ),
         });
     }
     let run = match summary.state {

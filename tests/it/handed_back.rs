@@ -87,4 +87,40 @@ on_every_format! {
         fs::remove_file(team[0].run_dir(ID).join("worktree.json")).unwrap();
         goes_on(&team, &mut held);
     }
+
+    fn who_ends_it_ends_what_the_other_has_left(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        handed_back(&team);
+        let a = &team[0];
+        let work = team[1].trailer(ID, "Work");
+        a.session("claim moves").ok();
+        a.session("terminate moves").ok();
+        assert_eq!(a.trailer(ID, "Work"), work);
+        a.session("diff moves").ok().prints("+there");
+        // What is in it was saved when it was suspended here.
+        a.session("prune").ok().says(ID);
+        assert!(!a.worktree(ID).exists());
+    }
+
+    fn what_was_changed_since_in_an_older_worktree_is_kept_after_the_end(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        handed_back(&team);
+        let a = &team[0];
+        fs::write(a.worktree(ID).join("made.txt"), "changed since\n").unwrap();
+        a.session("claim moves").ok();
+        a.session("terminate moves").ok();
+        a.session("diff moves").ok().prints("+there");
+        a.session("prune").ok().says("it was changed since it was saved");
+        assert!(a.worktree(ID).join("made.txt").exists());
+    }
+
+    fn an_older_worktree_is_not_saved_as_its_work(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        handed_back(&team);
+        let a = &team[0];
+        a.session("claim moves").ok();
+        let tip = a.tip(ID);
+        a.session("checkpoint moves").fails(1).says("is from before it went on elsewhere");
+        assert_eq!(a.tip(ID), tip);
+    }
 }
