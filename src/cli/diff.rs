@@ -15,15 +15,18 @@ use crate::session::State;
 #[command(after_long_help = "\
 Examples:
   git session diff --stat fix-login
-  git session diff fix-login | git apply")]
+  git session diff --binary fix-login | git apply")]
 pub struct Args {
     /// The session: id, unique prefix, branch, worktree path, @ or -
     session: String,
     /// Only the files and how much changed in each
     #[arg(long)]
     stat: bool,
-    /// Print the two ends and the counts of what lies between as JSON
+    /// Binary files whole too, as 'git apply' needs them
     #[arg(long, conflicts_with = "stat")]
+    binary: bool,
+    /// Print the two ends and the counts of what lies between as JSON
+    #[arg(long, conflicts_with_all = ["stat", "binary"])]
     json: bool,
 }
 
@@ -48,8 +51,13 @@ impl Args {
             }));
             return Ok(0);
         }
-        let options: &[&str] = if self.stat { &["--stat"] } else { &[] };
-        let code = difference.git(&ws, options)?.show().map_err(Error::from)?;
+        let options = [("--stat", self.stat), ("--binary", self.binary)];
+        let options: Vec<&str> = options
+            .iter()
+            .filter(|option| option.1)
+            .map(|option| option.0)
+            .collect();
+        let code = difference.git(&ws, &options)?.show().map_err(Error::from)?;
         Ok(if code == 0 { 0 } else { 128 })
     }
 }

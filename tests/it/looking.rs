@@ -255,6 +255,21 @@ on_every_format! {
         sandbox.end(&held.id);
     }
 
+    fn a_diff_can_be_applied_with_all_that_is_in_it(sandbox: &Sandbox) {
+        let script = "printf 'a\\0b' > picture; echo text > text; ln -s text link; rm code.txt; chmod +x README";
+        sandbox.run_script("--id drawn", script).ok();
+        let patch = sandbox.session("diff --binary drawn").ok().bytes.clone();
+        let file = sandbox.root().join("tmp/patch");
+        fs::write(&file, patch).unwrap();
+        sandbox.command("git").args(["apply", "--index"]).args([&file]).run().ok();
+        let tree = sandbox.git("write-tree");
+        assert_eq!(tree, sandbox.git(&format!("rev-parse {}^{{tree}}", sandbox.snapshot("drawn"))));
+        // A person has nothing of the bytes.
+        let shown = sandbox.session("diff drawn").ok().stdout();
+        assert!(shown.contains("Binary files /dev/null and b/picture differ"), "{shown}");
+        sandbox.session("diff --binary --stat drawn").fails(129);
+    }
+
     fn a_failed_session_shows_its_autopsy(sandbox: &Sandbox) {
         let script = "echo first; echo x > left.txt; git add left.txt; git commit -qm 'the last commit'; \
                       echo half >> code.txt; echo 'the last words' >&2; exit 7";
