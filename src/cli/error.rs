@@ -50,6 +50,15 @@ impl Failure {
         self
     }
 
+    /// With a line more of hints.
+    pub fn also(mut self, line: &str) -> Failure {
+        self.hint = Some(match self.hint.take() {
+            Some(hint) => format!("{hint}\n{line}"),
+            None => line.to_owned(),
+        });
+        self
+    }
+
     /// With another exit code.
     pub fn exit(mut self, exit: i32) -> Failure {
         self.exit = exit;
@@ -227,6 +236,9 @@ fn hint(error: &Error) -> Option<String> {
             "another clone of this one's name runs it; 'git session claim --force {id}' takes it over unseen"
         ),
         Error::Unknown { .. } => "try it where the worker was started".to_owned(),
+        Error::NoPlace { .. } => {
+            "'git config session.worktreeRoot DIR' says where worktrees are made, '--worktree' where one is".to_owned()
+        }
         Error::PathTaken(_) => {
             "for a new session '--worktree' names another place; else move away what is there, or, if it is a worktree \
              whose .git is gone, let 'git worktree repair' bring that back"

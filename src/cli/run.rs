@@ -84,6 +84,7 @@ impl Args {
         let session = create(&mut ws, new)?;
         let id = session.id().clone();
         let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
+        let started = started.map_err(|error| left(&ws, &id, error.into()));
         if self.detach {
             let launched = started?;
             match self.json {
@@ -112,6 +113,16 @@ impl Args {
             Followed::Enough => interrupted(&mut ws, &id, interrupt, &signals),
             Followed::Over => ended(&ws, &id, self.quiet, self.json),
         }
+    }
+}
+
+/// What could not be started may be waiting for the next try.
+fn left(ws: &Workspace, id: &SessionId, failure: Failure) -> Failure {
+    match record::load(ws, id) {
+        Ok(session) if session.event.summary.state == State::Pending => failure.also(&format!(
+            "session '{id}' is pending: 'git session start {id}' tries again, 'git session stop {id}' gives it up"
+        )),
+        _ => failure,
     }
 }
 

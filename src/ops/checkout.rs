@@ -444,7 +444,10 @@ fn add(
         return Err(Error::PathTaken(path.to_owned()));
     }
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(Error::io(format!("cannot make '{}'", parent.display())))?;
+        std::fs::create_dir_all(parent).map_err(|source| Error::NoPlace {
+            dir: parent.to_owned(),
+            source,
+        })?;
     }
     // Written first, so that the next command knows what a killed one had begun.
     let place = Place {

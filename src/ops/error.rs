@@ -62,6 +62,9 @@ pub enum Error {
     PathTaken(PathBuf),
     #[error("'{}' exists already", .0.display())]
     PathExists(PathBuf),
+    /// The directory in which a worktree is to be made can't be made.
+    #[error("cannot make '{}': {source}", dir.display())]
+    NoPlace { dir: PathBuf, source: std::io::Error },
     #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
     BrokenWorktree { path: PathBuf, head: PathBuf },
     #[error("there is no commit yet to begin from")]
@@ -293,7 +296,7 @@ impl Error {
             Error::NotEnded { .. } => "not-ended",
             Error::Forgotten(_) => "forgotten",
             Error::NoAnswer { .. } => "no-answer",
-            Error::Io { .. } | Error::Lease(_) => "io",
+            Error::Io { .. } | Error::NoPlace { .. } | Error::Lease(_) => "io",
             Error::BadRecord { .. } => "bad-record",
             Error::Platform(_) | Error::Detach(_) | Error::Ready(_) => "process",
         }
@@ -310,6 +313,7 @@ impl Error {
             },
             Error::Store(store::Error::Git(_) | store::Error::Spec { .. })
             | Error::Io { .. }
+            | Error::NoPlace { .. }
             | Error::BadRecord { .. }
             | Error::Lease(_)
             | Error::Platform(_)

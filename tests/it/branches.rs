@@ -126,6 +126,21 @@ on_every_format! {
             .prints("all of them/");
     }
 
+    fn who_has_no_place_for_a_worktree_is_told_of_the_setting_and_of_what_waits(sandbox: &Sandbox) {
+        let root = sandbox.root().join("no place");
+        std::os::unix::fs::symlink("/nowhere/at/all", &root).unwrap();
+        sandbox.config("session.worktreeRoot", root.to_str().unwrap());
+        for line in ["run --id waits -- pwd", "run -d --id waits-too -- pwd"] {
+            let run = sandbox.session(line);
+            run.fails(125).says("error: cannot make '").says("hint: 'git config session.worktreeRoot DIR'");
+            run.says("hint: session 'waits").says(" is pending: 'git session start waits");
+        }
+        sandbox.session("start waits").fails(128).says("session.worktreeRoot");
+        sandbox.git("config --global --unset session.worktreeRoot");
+        sandbox.session("start waits waits-too").ok();
+        sandbox.session("wait waits waits-too").ok();
+    }
+
     fn commits_made_in_the_worktree_are_told_from_those_pulled(sandbox: &Sandbox) {
         sandbox.git("switch -q -c upstream");
         let pulled = sandbox.commit_file(&sandbox.repo(), "theirs.txt", "theirs\n");
