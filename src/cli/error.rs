@@ -1,12 +1,14 @@
 //! From an error to what a person or a program is told: message, hint, exit code.
 
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::json;
 
 use super::out;
 use crate::git;
 use crate::ops::{Candidate, Error};
-use crate::render::escape;
 use crate::render::width::cut;
+use crate::render::{escape, quote};
 
 /// What ends a command early.
 #[derive(Debug)]
@@ -109,7 +111,8 @@ impl Failure {
     pub fn say(&self) -> i32 {
         out::say(&format!("error: {}", escape(&self.message)));
         for line in self.hint.iter().flat_map(|hint| hint.lines()) {
-            out::say(&format!("hint: {}", escape(line)));
+            // What may be typed stays as it would be.
+            out::say(&format!("hint: {line}"));
         }
         self.exit
     }
@@ -220,7 +223,7 @@ fn hint(error: &Error) -> Option<String> {
         | Error::Command {
             shell: Some(line), ..
         } => {
-            let line = shell_words::quote(line);
+            let line = quote(line.as_bytes());
             format!("no shell reads a command, unless one is given: -- sh -c {line}")
         }
         Error::Exec { code: 126, .. } => {
@@ -294,8 +297,8 @@ fn hint(error: &Error) -> Option<String> {
         } => format!("'git session claim {id}' takes it over"),
         Error::Git(git::Error::DubiousOwnership(path)) => {
             format!(
-                "to trust it: git config --global --add safe.directory '{}'",
-                path.display()
+                "to trust it: git config --global --add safe.directory {}",
+                quote(path.as_os_str().as_bytes())
             )
         }
         Error::Git(git::Error::Unusable { .. }) => {

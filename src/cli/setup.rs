@@ -1,3 +1,4 @@
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -8,8 +9,8 @@ use super::error::Failure;
 use super::out;
 use crate::ops::setup::{File, Standing, files, install, notes, show_notes};
 use crate::ops::{Error, Workspace};
-use crate::render::escape;
 use crate::render::fields::path_value;
+use crate::render::{escape, quote};
 
 /// A verb's man page.
 macro_rules! page {
@@ -290,15 +291,16 @@ impl Item {
 
     /// What a shell still needs to find its completions.
     fn hint(&self) -> Option<String> {
-        let place = escape(&self.place.as_deref()?.to_string_lossy());
+        let place = self.place.as_deref()?;
         if self.option == Shell::Bash.option() {
+            let file = quote(place.join("git-session").as_os_str().as_bytes());
             return Some(format!(
-                "a new bash finds them where the package bash-completion is; else with this line in ~/.bashrc: \
-                 . '{place}/git-session'"
+                "a new bash finds them where the package bash-completion is; else with this line in ~/.bashrc: . {file}"
             ));
         }
         (self.option == Shell::Zsh.option()).then(|| {
-            format!("zsh finds them with this line in ~/.zshrc, before compinit: fpath=('{place}' $fpath)")
+            let place = quote(place.as_os_str().as_bytes());
+            format!("zsh finds them with this line in ~/.zshrc, before compinit: fpath=({place} $fpath)")
         })
     }
 

@@ -1,12 +1,14 @@
 //! What is said of a command line that can't be read: one line on what is wrong, one on what was meant.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::error::Failure;
 use super::{Cli, Verb};
+use crate::render::quote;
 
 /// From what the parser says of the words after `git session`.
 pub fn usage(error: &clap::Error, words: &[OsString]) -> Failure {
@@ -110,8 +112,8 @@ fn misplaced(verb: &str, words: &[OsString], unknown: &str) -> Option<String> {
     });
     // A word may also be an option's value: the place is right where the line can be read.
     let line = lines.into_iter().find(|line| Verb::alone(line).is_some());
-    let line = shell_words::join(line?.iter().map(|word| word.to_string_lossy()));
-    Some(format!("{what}: git session {line}"))
+    let line: Vec<String> = line?.iter().map(|word| quote(word.as_bytes())).collect();
+    Some(format!("{what}: git session {}", line.join(" ")))
 }
 
 /// What an error names.

@@ -45,10 +45,7 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
     line("title", summary.title.as_deref().map(escape));
     line("issue", summary.issue.as_deref().map(escape));
     line("worker", summary.worker.as_deref().map(escape));
-    line(
-        "command",
-        view.spec.as_ref().map(|spec| escape(&spec.command_line())),
-    );
+    line("command", view.spec.as_ref().map(|spec| spec.command_line()));
     let astray = match view.astray {
         None => String::new(),
         Some(Astray::Absent) => " (not here)".to_owned(),

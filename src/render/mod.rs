@@ -14,7 +14,7 @@ pub mod time;
 pub mod width;
 
 use crate::session::log::UNOBSERVED;
-pub use crate::session::text::{escape, is_deceptive};
+pub use crate::session::text::{escape, is_deceptive, quote};
 
 /// A reason as a person reads it: the words that the format has for what nobody saw are said in full.
 pub fn reason(reason: &str) -> String {

@@ -27,24 +27,23 @@ pub fn proposal(subject: &Subject, facts: &Facts<'_>, paint: Paint) -> String {
     let mut out = format!("{}\n", paint.heading(&format!("session {id} {what}")));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            out.push_str(&format!("  {name:<14}{}\n", escape(value)));
+            out.push_str(&format!("  {name:<14}{value}\n"));
         }
     };
     // A command may have them as arguments.
-    line("title", spec.title.as_deref().unwrap_or_default());
-    line("issue", spec.issue.as_deref().unwrap_or_default());
+    line("title", &escape(spec.title.as_deref().unwrap_or_default()));
+    line("issue", &escape(spec.issue.as_deref().unwrap_or_default()));
     line("command", &spec.command_line());
-    let resume = spec.resume.iter().map(|arg| arg.to_string());
-    line("on resume", &shell_words::join(resume));
-    line("directory", &facts.place.to_string_lossy());
-    line("branch", spec.branch.as_deref().unwrap_or_default());
-    line("worker", spec.worker.as_deref().unwrap_or_default());
-    line("environment", &spec.environment.join(" "));
+    line("on resume", &spec.resume_line());
+    line("directory", &escape(&facts.place.to_string_lossy()));
+    line("branch", &escape(spec.branch.as_deref().unwrap_or_default()));
+    line("worker", &escape(spec.worker.as_deref().unwrap_or_default()));
+    line("environment", &escape(&spec.environment.join(" ")));
     if let Some(foreign) = foreign {
-        line("written by", &foreign.event.by);
-        line("host", &foreign.event.summary.host);
+        line("written by", &escape(&foreign.event.by));
+        line("host", &escape(&foreign.event.summary.host));
     }
-    line("repositories", &facts.nested.join(" "));
+    line("repositories", &escape(&facts.nested.join(" ")));
     if facts.stat.trim().is_empty() {
         line("changes", "nothing");
     } else {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::duration;
+use super::text::quote;
 
 /// The specification of a session, fixed when it is created.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -175,10 +176,23 @@ impl Spec {
         serde_json::from_slice(json)
     }
 
-    /// The command as one line for people, quoted as a shell would want it.
+    /// The command as one line for people, who may type it into a shell. Nothing in it steers a terminal.
     pub fn command_line(&self) -> String {
-        shell_words::join(self.command.iter().map(|arg| arg.to_string()))
+        line(&self.command)
     }
+
+    /// The same of what runs on resume; empty where that is the command.
+    pub fn resume_line(&self) -> String {
+        line(&self.resume)
+    }
+}
+
+fn line(words: &[Arg]) -> String {
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| quote(word.as_os_str().as_bytes()))
+        .collect();
+    words.join(" ")
 }
 
 #[cfg(test)]

@@ -21,6 +21,37 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
     out
 }
 
+/// A word as one would type it into a shell: what can't be shown is escaped within `$'…'`, and nothing else is.
+pub fn quote(word: &[u8]) -> String {
+    let is_shown = |c: char| !c.is_control() && !is_deceptive(c);
+    if let Ok(text) = std::str::from_utf8(word)
+        && text.chars().all(is_shown)
+    {
+        return shell_words::quote(text).into_owned();
+    }
+    let mut out = "$'".to_owned();
+    for chunk in word.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            // Writing to a String can't fail.
+            let _ = match c {
+                '\\' | '\'' => write!(out, "\\{c}"),
+                '\n' => out.write_str("\\n"),
+                '\r' => out.write_str("\\r"),
+                '\t' => out.write_str("\\t"),
+                c if is_shown(c) => out.write_char(c),
+                c if c.is_ascii() => write!(out, "\\x{:02x}", u32::from(c)),
+                c => write!(out, "\\u{:04x}", u32::from(c)),
+            };
+        }
+        for byte in chunk.invalid() {
+            // As above.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out.push('\'');
+    out
+}
+
 /// As [`escape`], without a copy of what is plain.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     // Nearly all text is plain, and is seen to be so in one look at its bytes.

@@ -255,6 +255,31 @@ on_every_format! {
         sandbox.end(&held.id);
     }
 
+    fn a_command_is_shown_as_it_would_be_typed(sandbox: &Sandbox) {
+        let words: [&[u8]; 11] = [
+            b"printf",
+            b"%s\\n",
+            b"it's",
+            b"",
+            b"a b",
+            b"two\nlines'",
+            b"\x1b[31m",
+            "日本\u{202e}\u{9b}".as_bytes(),
+            b"\xff9",
+            b"$HOME `x` !",
+            b"--",
+        ];
+        let run = sandbox.session_command("new --id typed --").args(words.map(OsStr::from_bytes)).run();
+        run.ok();
+        let shown = sandbox.session("show typed").ok().stdout();
+        let line = shown.lines().find_map(|line| line.strip_prefix("  command")).unwrap();
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line}");
+        let script = format!("for word in {line}; do printf '%s\\0' \"$word\"; done");
+        let bash = sandbox.command("bash").args(["-c", &script]).env("LC_ALL", "C.UTF-8").run();
+        let expected = words.map(|word| [word, b"\0"].concat()).concat();
+        assert_eq!(bash.ok().bytes, expected, "{line}");
+    }
+
     fn a_diff_can_be_applied_with_all_that_is_in_it(sandbox: &Sandbox) {
         let script = "printf 'a\\0b' > picture; echo text > text; ln -s text link; rm code.txt; chmod +x README";
         sandbox.run_script("--id drawn", script).ok();
