@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::harmless;
 use super::paint::Paint;
 use super::time::{age, moment};
 use crate::ops::autopsy::Autopsy;
@@ -128,7 +129,7 @@ fn post_mortem(autopsy: &Autopsy, paint: Paint) -> String {
     if !autopsy.changed.is_empty() {
         out.push_str(&format!("{}\n", paint.heading("changed since its base")));
         for line in &autopsy.changed {
-            out.push_str(&format!("  {}\n", escape(line)));
+            out.push_str(&format!("  {}\n", harmless(line.trim_end())));
         }
     }
     out.push_str(&format!("{}\n", paint.heading("last output")));
@@ -137,7 +138,7 @@ fn post_mortem(autopsy: &Autopsy, paint: Paint) -> String {
         Some([]) => out.push_str("  (none)\n"),
         Some(lines) => {
             for line in lines {
-                out.push_str(&format!("  {}\n", escape(line)));
+                out.push_str(&format!("  {}\n", harmless(line.trim_end())));
             }
         }
     }

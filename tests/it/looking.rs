@@ -297,10 +297,11 @@ on_every_format! {
 
     fn a_failed_session_shows_its_autopsy(sandbox: &Sandbox) {
         let script = "echo first; echo x > left.txt; git add left.txt; git commit -qm 'the last commit'; \
-                      echo half >> code.txt; echo 'the last words' >&2; exit 7";
+                      echo half >> code.txt; printf '\\ta\\\\b\\033[1m\\r\\n'; echo 'the last words' >&2; exit 7";
         sandbox.run_script("--id dead", script).exits(7);
         let text = sandbox.session("show dead").ok().stdout();
-        for word in ["exit:7", "the last words", "code.txt", "the last commit"] {
+        // What a compiler says has tabs and paths in it; what steers a terminal is told.
+        for word in ["exit:7", "the last words", "code.txt", "the last commit", "\n  \ta\\b\\x1b[1m\n"] {
             assert!(text.contains(word), "{word}: {text}");
         }
     }
