@@ -115,7 +115,8 @@ fn parse(line: &str) -> Option<Entry> {
     Some(Entry {
         pid: pid.parse().ok()?,
         parent: parent.parse().ok()?,
-        group: group.parse().ok()?,
+        // One that is about to be gone has none, which some write as a number that there can't be.
+        group: group.parse::<i64>().ok()?.try_into().unwrap_or(-1),
         state,
         start_time: started.timestamp().as_second().try_into().ok()?,
         name: words.collect::<Vec<_>>().join(" "),
@@ -140,5 +141,13 @@ mod tests {
         for line in ["", "17", "17 1 17 S", "17 1 17 S Thu Jan 1 1970"] {
             assert!(parse(line).is_none(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_process_without_a_group_is_no_unknown_form() {
+        let entry = parse(" 1500     0 4294967295 XN+ Fri Nov 27 07:40:13 2026 git").unwrap();
+        assert_eq!((entry.pid, entry.parent, entry.group), (1500, 0, -1));
+        assert_eq!((entry.state, entry.name.as_str()), (State::Zombie, "git"));
+        assert!(parse("one 0 1 S Fri Nov 27 07:40:13 2026 git").is_none());
     }
 }
