@@ -261,7 +261,15 @@ fn bring_down(
 fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> {
     run_dir.write_intent(&intent(run, IntentKind::Freeze, stop.reason.clone(), DAY))?;
     let target = run_dir.target(Some(run));
-    let frozen = freeze(&target)?;
+    let frozen = match freeze(&target) {
+        Ok(frozen) => frozen,
+        Err(error) => {
+            // Some may stand still by now, of a session that nobody calls frozen.
+            thaw(&target)?;
+            run_dir.clear_intent()?;
+            return Err(error.into());
+        }
+    };
     if frozen.moving.is_empty() && run.worker.as_ref().is_some_and(|worker| worker.is_alive()) {
         return Ok(());
     }

@@ -1,4 +1,5 @@
 mod arrows;
+mod blind;
 mod branches;
 mod claims;
 mod cleaning;
