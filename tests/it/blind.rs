@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::on_one_format;
-use crate::sandbox::{Cmd, Sandbox};
+use crate::sandbox::{Cmd, Sandbox, until};
 
 /// A `ps` that fails once there is a file, which has the pid of a process that is to be stopped by then.
 struct Ps<'s> {
@@ -72,4 +72,16 @@ on_one_format! {
         ps.session("terminate --kill warm").run().ok();
     }
 
+    fn a_supervisor_outlasts_a_look_that_fails(sandbox: &Sandbox) {
+        let ps = Ps::of(sandbox);
+        let pid = ps.start("--id timed --timeout 2s");
+        // It has to look when its time is up, and can't, unless this machine is so slow that it is up already.
+        sandbox.command("kill").args(["-STOP", &pid]).run();
+        ps.fail_once_stopped(&pid);
+        let log = sandbox.run_dir("timed").join("supervisor.log");
+        let has_failed = || fs::read_to_string(&log).is_ok_and(|said| said.contains("out of order"));
+        until("the look has failed", || has_failed() || sandbox.state("timed") == "terminated");
+        ps.session("wait timed").run().exits(124);
+        assert_eq!(sandbox.trailer("timed", "Outcome"), "timeout");
+    }
 }

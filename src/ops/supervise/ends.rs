@@ -18,6 +18,8 @@ use crate::worker::{self, End as Exited, Signal, Wake};
 const PARTING: Duration = Duration::from_millis(500);
 /// How long until what could not be killed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long until what could not even be begun is tried again.
+const LATER: Duration = Duration::from_secs(5);
 /// How long until what could not be recorded is tried again; it doubles with each further time.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 /// The longest pause between two such tries.
@@ -106,6 +108,23 @@ impl Supervisor {
         ended.at = Instant::now() + ended.pause;
         ended.pause = ended.pause.saturating_mul(2).min(LATEST);
         Ok(Next::GoOn)
+    }
+
+    /// Goes on after something that could not be done, as long as there is a session: without us nobody would see how its
+    /// worker ends.
+    pub(super) fn bear(&self, error: Error) -> Result<Next> {
+        if self.unrecorded.is_some() || matches!(error, Error::NotFound(_)) {
+            return Err(error);
+        }
+        (self.complain)(&error);
+        Ok(Next::GoOn)
+    }
+
+    /// The same for what the worker is to be ended by, which is tried again.
+    pub(super) fn later(&mut self, error: Error) -> Result<Next> {
+        let next = self.bear(error)?;
+        self.deadline = Some(Instant::now() + LATER);
+        Ok(next)
     }
 
     /// At a shutdown all processes are asked to end at the same time: a worker that was faster than we is no failure.

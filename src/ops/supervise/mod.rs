@@ -179,11 +179,12 @@ impl Supervisor {
             let wake = self.watch.wait(until).map_err(Error::io("cannot wait"))?;
             let step = match wake {
                 Wake::Exited(end) => self.ended(end),
-                Wake::Asked(signal) => self.shut_down(signal),
+                Wake::Asked(signal) => self.shut_down(signal).or_else(|error| self.later(error)),
                 // The worker is no more: all that is left to be done is to record that.
                 _ if self.unrecorded.is_some() => self.record_end(),
-                Wake::Stopped | Wake::Nudged => self.look(),
-                Wake::Deadline => self.time_out(),
+                // Whoever wants us to look says so again.
+                Wake::Stopped | Wake::Nudged => self.look().or_else(|error| self.bear(error)),
+                Wake::Deadline => self.time_out().or_else(|error| self.later(error)),
             };
             let mut next = step.or_else(|error| self.put_off(error))?;
             while let Next::Again(outcome) = next {
