@@ -143,11 +143,12 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
     }
 }
 
-/// How often a remote is asked and told, where nobody does so.
+/// How often a remote is asked and told, where nobody does so: no oftener than it is after a push that failed.
 pub fn interval(ws: &Workspace) -> Duration {
     let text = ws.repo.config("session.syncInterval");
     text.and_then(|text| duration::parse(&text).ok())
         .unwrap_or(INTERVAL)
+        .max(PAUSE)
 }
 
 /// What came of sending.

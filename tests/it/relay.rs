@@ -1,9 +1,12 @@
 //! Steps that are sent by themselves while a session runs, without holding up its worker.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
-use crate::on_every_format;
+use git_session::ops::{Workspace, relay};
+
 use crate::sandbox::{Sandbox, Team, wait_unlocked};
+use crate::{on_every_format, on_one_format};
 
 /// Waits until the session's relay has nothing more to do.
 fn wait_for_relay(clone: &Sandbox, id: &str) {
@@ -92,4 +95,14 @@ fn a_remote_that_does_not_exist_is_refused_before_anything_is_made() {
         .fails(125)
         .says("no remote");
     assert_eq!(sandbox.git("for-each-ref refs/sessions"), "");
+}
+
+on_one_format! {
+    fn a_remote_is_not_asked_without_a_pause(sandbox: &Sandbox) {
+        for (text, seconds) in [("0", 1), ("10ms", 1), ("90", 90), ("2m", 120)] {
+            sandbox.git(&format!("config session.syncInterval {text}"));
+            let ws = Workspace::discover(&sandbox.repo()).unwrap();
+            assert_eq!(relay::interval(&ws), Duration::from_secs(seconds), "{text}");
+        }
+    }
 }
