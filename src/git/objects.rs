@@ -94,6 +94,16 @@ pub fn read(repo: &Repo, id: ObjectId) -> Result<Object> {
     })
 }
 
+/// Reads the object of that very name, also where another one is to be seen in its place (git-replace(1)).
+pub fn read_unreplaced(repo: &Repo, id: ObjectId) -> Result<Object> {
+    let mut objects = repo.gix().objects.clone();
+    objects.ignore_replacements = true;
+    let mut data = Vec::new();
+    let found = objects.find(&id, &mut data);
+    let kind = found.map_err(Error::gix(format!("object {id}")))?.kind;
+    Ok(Object { kind, data })
+}
+
 /// What kind of object it is and how large, without reading all of it.
 pub fn header(repo: &Repo, id: ObjectId) -> Result<(Kind, u64)> {
     let header = repo

@@ -66,7 +66,13 @@ fn flaw(
     }
     let output = repo
         .git()?
-        .args(["rev-list", "--objects", missing, "--stdin"])
+        .args([
+            "--no-replace-objects",
+            "rev-list",
+            "--objects",
+            missing,
+            "--stdin",
+        ])
         .input(input)
         .output()?;
     let mut lacking = Vec::new();
@@ -98,6 +104,6 @@ fn flaw(
 }
 
 fn is_true(repo: &Repo, id: ObjectId) -> bool {
-    let object = objects::read(repo, id);
+    let object = objects::read_unreplaced(repo, id);
     object.is_ok_and(|object| objects::id_of(repo, &object).is_ok_and(|right| right == id))
 }

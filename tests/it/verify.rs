@@ -122,6 +122,12 @@ on_every_format! {
         assert_eq!(found(sandbox, ""), ["broken-work"; 3]);
     }
 
+    fn what_is_to_be_seen_in_the_place_of_a_commit_is_no_finding(sandbox: &Sandbox) {
+        ended(sandbox, "grafted");
+        sandbox.git("replace session/grafted main");
+        assert_eq!(found(sandbox, ""), [""; 0]);
+    }
+
     fn work_that_was_made_here_and_is_gone_is_found(sandbox: &Sandbox) {
         sandbox.will_be_broken();
         ended(sandbox, "gone");
