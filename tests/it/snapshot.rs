@@ -352,6 +352,25 @@ fn picks_reverts_and_mailed_patches_can_be_continued_and_given_up() {
             "git cherry-pick --abort; test \"$(cat a)\" = ours",
         ],
     );
+    let pick = format!("{pick}; git branch -qD other");
+    there_and_back(
+        "cherry-pick from a branch that is gone since",
+        &pick,
+        &[
+            "printf 's\n' > a; git rm -q --cached b || true; git add -A; git cherry-pick --continue; grep -q 'other 2' dir/c",
+        ],
+    );
+    let rebase = r#"
+        printf 'n\n' > n; git add .; git commit -qm n
+        GIT_SEQUENCE_EDITOR='sed -i -e "1s/pick/edit/"' git rebase -i HEAD~1
+        printf "pick $(git rev-parse other)\n" >> "$(git rev-parse --git-path rebase-merge/git-rebase-todo)"
+        git branch -qD other
+    "#;
+    there_and_back(
+        "rebase that is to pick from a branch that is gone since",
+        rebase,
+        &["git rebase --continue; grep -q 'other 2' dir/c; test -e n"],
+    );
     let revert = format!("{ours} printf 'more\n' > a; git commit -qam more; git revert HEAD~1 || true");
     there_and_back(
         "revert",

@@ -128,7 +128,37 @@ pub fn commits(repo: &Repo, git_dir: &Path, references: &BTreeMap<String, String
         }
     }
     found.retain(|oid| objects::read(repo, *oid).is_ok_and(|object| object.kind == gix::objs::Kind::Commit));
+    found.extend(to_do(repo, git_dir, &found));
     found.sort();
     found.dedup();
     found
+}
+
+/// The commits that are still to be picked, as far as others of them, or those that are known, don't reach them.
+///
+/// What can't be found by now could not have been picked either.
+fn to_do(repo: &Repo, git_dir: &Path, known: &[ObjectId]) -> Vec<ObjectId> {
+    const LISTS: [&str; 2] = ["sequencer/todo", "rebase-merge/git-rebase-todo"];
+    let mut asked = String::new();
+    for list in LISTS {
+        let content = fs::read(git_dir.join(list)).unwrap_or_default();
+        for line in content.lines().filter(|line| !line.starts_with(b"#")) {
+            // The command, perhaps an option, and the commit; what else is there is no word of hexadecimal digits.
+            let words = line.split(|byte| *byte == b' ').skip(1).take(2);
+            let words = words.filter(|word| word.len() >= 4 && word.iter().all(u8::is_ascii_hexdigit));
+            asked.extend(words.map(|word| format!("{}^{{commit}}\n", word.as_bstr())));
+        }
+    }
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let commits = || -> Result<Vec<ObjectId>> {
+        let git = repo.git()?.args(["cat-file", "--batch-check=%(objectname)"]);
+        let told = git.input(asked).run()?;
+        let to_do = told.lines().filter_map(parse_oid);
+        let all = known.iter().copied().chain(to_do).map(|oid| oid.to_string());
+        let git = repo.git()?.args(["merge-base", "--independent"]).args(all);
+        Ok(git.run()?.lines().filter_map(parse_oid).collect())
+    };
+    commits().unwrap_or_default()
 }
