@@ -232,6 +232,18 @@ impl Repo {
         self.gix.config_snapshot().boolean(key)
     }
 
+    /// As [`Repo::config_bool`], for the worktree whose own git directory that is.
+    pub fn config_bool_in(&self, git_dir: &Path, key: &str) -> Option<bool> {
+        let own = || {
+            let path = git_dir.join("config.worktree");
+            let file = gix::config::File::from_path_no_includes(path, gix::config::Source::Worktree).ok()?;
+            file.boolean(key).ok()?
+        };
+        let has_own = self.config_bool("extensions.worktreeConfig") == Some(true);
+        let own = has_own.then(own).flatten();
+        own.or_else(|| self.config_bool(key))
+    }
+
     /// Checks a value that is to be a boolean; one that is absent is none.
     ///
     /// # Errors

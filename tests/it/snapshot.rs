@@ -439,6 +439,18 @@ fn permissions_come_back() {
         "#,
         &["git config core.fileMode true; test \"$(git diff --name-only a run s | wc -l)\" = 3"],
     );
+    formats(|sandbox| {
+        sh(&sandbox.root(), BASE);
+        let path = linked(sandbox);
+        sh(
+            &path,
+            "git config extensions.worktreeConfig true; git config --worktree core.fileMode false; chmod +x a",
+        );
+        let (saved, unsaved) = save(sandbox, &path);
+        assert_eq!(unsaved, []);
+        bring_back(sandbox, &path, saved);
+        sh(&path, "test -x a");
+    });
 }
 
 #[test]

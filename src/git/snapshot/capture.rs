@@ -197,7 +197,7 @@ fn gather(
     let file = index.as_ref().ok().and_then(Option::as_ref);
     let (mut status, mut walked) = look(repo, what, file, refresh)?;
     if let Ok(Some(file)) = &index
-        && repo.config_bool("core.fileMode") == Some(false)
+        && repo.config_bool_in(what.git_dir, "core.fileMode") == Some(false)
     {
         walked.add_turned(what.worktree, index::files(file));
     }

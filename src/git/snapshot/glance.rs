@@ -92,7 +92,9 @@ fn is_plain(repo: &Repo, git_dir: &Path, index: &File) -> bool {
         && index.link().is_none()
         && !index.is_sparse()
         && !git_dir.join("info/sparse-checkout").exists()
-        && odd_names.iter().all(|key| repo.config_bool(key) != Some(true))
+        && odd_names
+            .iter()
+            .all(|key| repo.config_bool_in(git_dir, key) != Some(true))
         && index.entries().iter().all(|entry| {
             is_file(entry.mode) && entry.stage() == Stage::Unconflicted && !entry.flags.intersects(special)
         })
