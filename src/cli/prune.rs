@@ -89,9 +89,21 @@ impl Args {
             {
                 out::say("hint: '--discard-ignored' removes a worktree with its ignored files");
             }
+            if findings.iter().any(holds_unsaved) {
+                out::say(
+                    "hint: 'git switch -c BRANCH' there, and a commit, keep what is wanted; 'git worktree remove --force \
+                     PATH' removes the rest",
+                );
+            }
         }
         Ok(failed.iter().map(|(_, failure)| failure.say()).max().unwrap_or(0))
     }
+}
+
+/// Whether it is kept for what was never saved: each reason of that kind has the word.
+fn holds_unsaved(finding: &Finding) -> bool {
+    let why = finding.kept.as_deref().unwrap_or_default();
+    matches!(finding.what, What::Worktree(_)) && why.contains(" saved") && !why.starts_with("it is locked")
 }
 
 fn line(finding: &Finding, dry_run: bool) -> String {

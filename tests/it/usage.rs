@@ -210,6 +210,22 @@ on_one_format! {
         assert!(!run.ok().stderr.contains("hint"), "{run}");
     }
 
+    fn how_a_worktree_goes_that_was_changed_after_its_end_is_told(sandbox: &Sandbox) {
+        sandbox.session("run --id left -- true").ok();
+        let tree = sandbox.worktree("left");
+        std::fs::write(tree.join("later"), "later\n").unwrap();
+        let run = sandbox.session("prune");
+        run.ok().says("it was changed since it was saved").says("hint: 'git switch -c BRANCH' there");
+        // As it is told.
+        sandbox.git_in(&tree, "switch -q -c kept");
+        sandbox.commit_file(&tree, "later", "later\n");
+        sandbox.session("prune").ok().says("'git worktree remove --force PATH' removes the rest");
+        sandbox.command("git").args(["worktree", "remove", "--force"]).args([&tree]).run().ok();
+        let run = sandbox.session("prune");
+        assert!(!run.ok().stderr.contains("hint"), "{run}");
+        assert_eq!(sandbox.git("show kept:later"), "later");
+    }
+
     fn a_place_that_is_taken_is_left_by_the_option_of_that_verb(sandbox: &Sandbox) {
         sandbox.session("run --id there -- true").ok();
         sandbox.session("restore there").ok();
