@@ -29,7 +29,8 @@ use crate::worker::{Signal, on_signal};
 /// once, so a coding agent is to be run in the mode that prints and asks nothing.
 ///
 /// Ctrl-C, or the signal TERM, ends the session, its work saved, unless session.interrupt says suspend or detach; a
-/// second one kills the worker at once. Closing the terminal ends nothing: the session runs on, as with --detach.
+/// second one kills the worker at once. Closing the terminal ends nothing: the session runs on, as with --detach. Nor
+/// does Ctrl-Z stop the worker, but only what shows its output.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes:
