@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod command;
 mod error;
+mod given;
 mod loose;
 pub mod notes;
 pub mod objects;

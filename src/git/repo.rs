@@ -9,7 +9,7 @@ use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::command::{Cmd, Git, MINIMUM, MINIMUM_FOR_REFTABLE};
 use super::refs::Refs;
-use super::{Error, Result};
+use super::{Error, Result, given};
 
 /// How a repository keeps its references (`extensions.refStorage`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub enum RefFormat {
 /// Without the programs that git runs for those who use it by hand: hooks, and what watches the files.
 fn quiet(git: Cmd) -> Cmd {
     git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+}
+
+/// How a repository is opened: not where its owner isn't trusted, and with what `git -c` was given.
+fn as_git_does() -> gix::open::Options {
+    gix::open::Options::default()
+        .bail_if_untrusted(true)
+        .config_overrides(given::settings())
 }
 
 /// An opened repository.
@@ -39,10 +46,9 @@ impl Repo {
     /// # Errors
     /// [`Error::NotARepository`], [`Error::DubiousOwnership`], or what gix says of a broken one.
     pub fn discover(dir: &Path) -> Result<Repo> {
-        let options = || gix::open::Options::default().bail_if_untrusted(true);
         let trust = gix::sec::trust::Mapping {
-            full: options(),
-            reduced: options(),
+            full: as_git_does(),
+            reduced: as_git_does(),
         };
         let upwards = gix::discover::upwards::Options {
             match_ceiling_dir_or_error: false,
@@ -58,8 +64,7 @@ impl Repo {
     /// # Errors
     /// As [`Repo::discover`].
     pub fn open(path: &Path) -> Result<Repo> {
-        let gix = gix::open_opts(path, gix::open::Options::default().bail_if_untrusted(true))
-            .map_err(|source| discovery_error(path, source))?;
+        let gix = gix::open_opts(path, as_git_does()).map_err(|source| discovery_error(path, source))?;
         Self::from_gix(gix)
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::on_one_format;
 use crate::sandbox::{Format, Refs, Sandbox, small_disk::SmallDisk, traces};
+use crate::scratch::Scratch;
 
 on_one_format! {
     fn a_repository_that_git_cannot_use_is_told_of_in_gits_words(sandbox: &Sandbox) {
@@ -531,4 +532,35 @@ fn a_full_disk_is_told_and_loses_nothing() {
         assert_eq!(sandbox.state("squeezed"), "terminated");
     }
     assert_eq!(sandbox.state("squeezed"), "terminated");
+}
+
+#[test]
+fn what_git_is_told_by_an_option_counts_as_any_setting() {
+    let shop = Scratch::new();
+    shop.ok("git init -q --bare ../home.git && git remote add origin ../home.git");
+    let place = shop.ok(
+        "git -c session.worktreeRoot=../there -c user.name='Somebody Else' session run --id given -- \
+         sh -c 'pwd; echo x > untracked'",
+    );
+    assert!(place.ends_with("/there/given\n"), "{place}");
+    // The end was recorded by a process in the background.
+    let who = shop.ok("git log --format=%an refs/sessions/given");
+    assert_eq!(who, "Somebody Else\n".repeat(3));
+    assert_eq!(
+        shop.ok("git -c session-worker.it.command='echo it' session run --worker it"),
+        "it\n"
+    );
+    let bad = shop.bash("git -c session.sign=maybe session new -- true");
+    assert_eq!(bad.status.code(), Some(128), "{bad:?}");
+    // What is to stay here stays.
+    shop.ok("git -c session.pushUntracked=false session push origin given");
+    assert_eq!(
+        shop.ok("git -C ../home.git for-each-ref --format='%(refname)'"),
+        "refs/sessions/given\n"
+    );
+    shop.ok("git session push -q origin given");
+    assert!(
+        shop.ok("git -C ../home.git for-each-ref")
+            .contains("refs/session-work/given/")
+    );
 }
