@@ -71,6 +71,8 @@ impl Repo {
     fn from_gix(mut gix: gix::Repository) -> Result<Repo> {
         // The environment may point at another index; ours is always the worktree's own.
         gix.object_cache_size_if_unset(0);
+        // As with git, a namespace is for who serves a repository, and hooks that are run there inherit it.
+        gix.clear_namespace();
         let common_dir = gix
             .common_dir()
             .canonicalize()

@@ -232,6 +232,10 @@ on_one_format! {
             .run();
         run.ok();
         assert_eq!(other.state("there"), "pending");
+        // As of a hook on a server.
+        let run = sandbox.session_command("run --id spaced -- true").env("GIT_NAMESPACE", "space").run();
+        run.ok();
+        assert_eq!(sandbox.state("spaced"), "terminated");
         assert_eq!(sandbox.git("for-each-ref refs/sessions/there"), "");
     }
 
