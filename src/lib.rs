@@ -71,6 +71,7 @@
 //! | `git/packs.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
 //! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
+//! | `ops/create.rs` | values of variables that an older version kept for a session that was never made | nothing: no session has them |
 //! | `ops/approvals.rs` | an approval that is taken back | nothing: it can be given again |
 //! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
 //!

@@ -9,6 +9,7 @@ use gix::ObjectId;
 use super::branch;
 use super::checkout::in_use;
 use super::error::{Error, Result};
+use super::local::Variables;
 use super::trust::{self, Trust};
 use super::workers;
 use super::workspace::{Workspace, host, random};
@@ -245,19 +246,14 @@ fn record(ws: &mut Workspace, new: &New, mut spec: Spec, parent: Option<&Session
             refused,
         };
         let event = Event::create(summary, signed.stamp).map_err(illegal)?;
-        let values: Vec<_> = new
-            .env
-            .iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-            .collect();
-        if !values.is_empty() {
-            keep_variables(ws, &id, &values)?;
-        }
         match ws
             .store()
             .create(&event, &spec, [&signed.author, &signed.signature])?
         {
-            Append::Done(session) => return Ok(*session),
+            Append::Done(session) => {
+                keep_variables(ws, &id, &new.env)?;
+                return Ok(*session);
+            }
             Append::Moved(_) if new.id.is_some() => return Err(Error::IdTaken(id)),
             Append::Moved(_) => {}
         }
@@ -329,15 +325,15 @@ fn summary(
 }
 
 /// Values are kept where only this user reads them, and never in an object.
-fn keep_variables(ws: &Workspace, id: &SessionId, values: &[(&String, &OsString)]) -> Result<()> {
+///
+/// Not before the id is this session's: else they would be those of another one that gets it first, or at all.
+fn keep_variables(ws: &Workspace, id: &SessionId, env: &[(String, Option<OsString>)]) -> Result<()> {
+    let value = |(name, value): &(String, Option<OsString>)| Some((name.clone(), Arg::from(value.clone()?)));
+    let variables: Variables = env.iter().filter_map(value).collect();
     let run_dir = ws.run_dir(id);
-    if ws.store().load(id)?.is_some() {
-        return Err(Error::IdTaken(id.clone()));
+    if variables.is_empty() {
+        return run_dir.clear_variables();
     }
     run_dir.make()?;
-    let mut variables = super::local::Variables::new();
-    for (name, value) in values {
-        variables.insert((*name).clone(), Arg::from((*value).clone()));
-    }
     run_dir.write_variables(&variables)
 }

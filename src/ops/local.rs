@@ -331,6 +331,10 @@ impl RunDir {
     pub fn write_variables(&self, variables: &Variables) -> Result<()> {
         write_json(&self.path.join("env.json"), variables, Durability::Durable)
     }
+
+    pub fn clear_variables(&self) -> Result<()> {
+        remove(&self.path.join("env.json"))
+    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -88,6 +88,21 @@ on_every_format! {
         );
     }
 
+    fn values_for_a_session_that_came_to_nothing_are_nobody_elses(sandbox: &Sandbox) {
+        sandbox.git("config session.sign true");
+        sandbox.git("config gpg.format ssh");
+        sandbox.git("config user.signingKey /nowhere");
+        let secret = "correct-horse-battery";
+        sandbox.session(&format!("new --id late --env GIVEN={secret} -- true")).exits(128);
+        assert_eq!(traces::files_with(&sandbox.repo(), secret), [""; 0].map(std::path::PathBuf::from));
+        sandbox.git("config session.sign false");
+        // As an older version left them.
+        fs::create_dir_all(sandbox.run_dir("late")).unwrap();
+        fs::write(sandbox.run_dir("late").join("env.json"), format!("{{\"GIVEN\":\"{secret}\"}}")).unwrap();
+        let run = sandbox.session("run --id late -- env");
+        assert!(!run.ok().stdout().contains(secret), "{run}");
+    }
+
     fn no_variable_is_given_to_a_worker_twice(sandbox: &Sandbox) {
         let options = "--id once --env PWD=/ --env GIT_SESSION_ID=other --env GIT_SESSION_STATE_DIR=/";
         // Not a shell, which would make one of two by itself.
