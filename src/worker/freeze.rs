@@ -45,7 +45,8 @@ pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
     let start = Instant::now();
     let mut frozen = Frozen::default();
     let mut known: HashSet<ProcessId> = HashSet::new();
-    let mut attempt = Instant::now();
+    // When the attempt's first signal went out: to find whom it is for may take long by itself.
+    let mut attempt: Option<Instant> = None;
     let mut pause = PAUSES.0;
     let mut still = false;
     loop {
@@ -66,13 +67,14 @@ pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
             frozen.moving = moving;
             return Ok(frozen);
         }
-        if attempt.elapsed() >= ATTEMPT {
+        if attempt.is_some_and(|begun| begun.elapsed() >= ATTEMPT) {
             // A parent in vfork can't stop before its child has gone on to exec, so a child stopped there must
             // be let go.
             send(target, frozen.stopped.clone(), Signal::CONT)?;
-            attempt = Instant::now();
+            attempt = None;
             pause = PAUSES.0;
         } else {
+            attempt.get_or_insert_with(Instant::now);
             for process in send(target, moving, Signal::STOP)? {
                 if known.insert(process.id.clone()) {
                     frozen.stopped.push(process);

@@ -1,4 +1,4 @@
-//! A system that doesn't show its processes for a moment: nothing is left as it was never said to be.
+//! A system that doesn't show its processes for a moment, or takes its time: nothing is left as it was never said to be.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +32,15 @@ impl<'s> Ps<'s> {
         fs::set_permissions(dir.join("ps"), fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{usual}", dir.display());
         Ps { sandbox, fails, path }
+    }
+
+    /// Lets it take its time, as on a machine that has other things to do.
+    fn slow_down(&self) {
+        let ps = self.sandbox.root().join("home/bin/ps");
+        let script = fs::read_to_string(&ps)
+            .unwrap()
+            .replacen("exec ", "sleep 0.3\nexec ", 1);
+        fs::write(&ps, script).unwrap();
     }
 
     /// The binary, to be run where processes are seen by that `ps` alone.
@@ -70,6 +79,16 @@ on_one_format! {
         assert_eq!(sandbox.state("warm"), "running");
         assert!(!sandbox.run_dir("warm").join("intent.json").exists());
         ps.session("terminate --kill warm").run().ok();
+    }
+
+    fn a_freeze_takes_place_however_long_a_look_takes(sandbox: &Sandbox) {
+        let ps = Ps::of(sandbox);
+        let pid = ps.start("--id slow");
+        ps.slow_down();
+        ps.session("suspend --freeze slow").run().ok();
+        assert!(is_stopped(&pid));
+        ps.session("resume slow").run().ok();
+        ps.session("terminate --kill slow").run().ok();
     }
 
     fn a_supervisor_outlasts_a_look_that_fails(sandbox: &Sandbox) {
