@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::out;
 use crate::git;
-use crate::ops::{Candidate, Error};
+use crate::ops::{Candidate, Doing, Error};
 use crate::render::width::cut;
 use crate::render::{escape, quote};
 
@@ -275,10 +275,14 @@ fn hint(error: &Error) -> Option<String> {
                  with '--force' even where it runs"
             )
         }
-        Error::RunsElsewhere { id, .. } => {
-            format!(
-                "'git session suspend {id}' asks for it; 'git session claim --force {id}' takes it unseen"
-            )
+        Error::RunsElsewhere { id, doing, .. } => {
+            // What is suspended already can't be asked to be.
+            let ask = match doing {
+                Doing::Running => format!("'git session suspend {id}' asks for it"),
+                Doing::Frozen => format!("'git session resume {id}' and then 'suspend' there let go of it"),
+                Doing::AboutToRun => "'git session fetch' shows what comes of that".to_owned(),
+            };
+            format!("{ask}; 'git session claim --force {id}' takes it unseen")
         }
         Error::NotEnded { id, .. } => format!("'git session terminate {id}' ends it"),
         Error::NoAnswer { id, .. } => {

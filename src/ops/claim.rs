@@ -3,7 +3,7 @@
 //! Home decides: the claim is pushed onto home's tip with an exact lease and read back, and only then does the log here
 //! follow. Of any number of clones that try, one wins.
 
-use super::error::{Error, Result};
+use super::error::{Doing, Error, Result};
 use super::fence::refused;
 use super::fetch::{Fate, follow};
 use super::own_name::is_unseen;
@@ -191,9 +191,9 @@ fn check_idle(ws: &Workspace, session: &Session, how: Claim) -> Result<()> {
         return Ok(());
     }
     let doing = match summary.state {
-        State::Running => "running",
-        _ if event.intent.as_deref() == Some(RUN) => "about to run",
-        _ if summary.frozen => "frozen in memory",
+        State::Running => Doing::Running,
+        _ if event.intent.as_deref() == Some(RUN) => Doing::AboutToRun,
+        _ if summary.frozen => Doing::Frozen,
         _ => return Ok(()),
     };
     Err(Error::RunsElsewhere {

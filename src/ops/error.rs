@@ -9,6 +9,25 @@ use crate::{git, store};
 /// The result of an operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What a session does elsewhere that keeps it from being taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    Running,
+    /// Its owner has said so, and not yet that it was done.
+    AboutToRun,
+    Frozen,
+}
+
+impl std::fmt::Display for Doing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Doing::Running => "running",
+            Doing::AboutToRun => "about to run",
+            Doing::Frozen => "frozen in memory",
+        })
+    }
+}
+
 /// What can go wrong in an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -157,7 +176,7 @@ pub enum Error {
     RunsElsewhere {
         id: SessionId,
         host: String,
-        doing: &'static str,
+        doing: Doing,
     },
     /// The remote said no.
     #[error("session '{id}': '{remote}' does not take it: {why}")]

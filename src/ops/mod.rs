@@ -54,5 +54,5 @@ pub mod work;
 pub mod workers;
 pub mod workspace;
 
-pub use error::{Candidate, Error, Result};
+pub use error::{Candidate, Doing, Error, Result};
 pub use workspace::Workspace;

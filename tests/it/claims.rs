@@ -87,6 +87,21 @@ on_every_format! {
         assert_eq!(work, "");
     }
 
+    fn who_may_not_take_a_session_is_told_what_can_be_done(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.session("run -d --id ice -- sleep 1000").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim ice").fails(1).says("hint: 'git session suspend ice' asks for it");
+        a.session("suspend --freeze ice").ok();
+        a.session("push").ok();
+        // A request to suspend what is suspended would be refused.
+        let run = b.session("claim ice");
+        run.fails(1).says("is frozen in memory on").says("hint: 'git session resume ice' and then 'suspend' there let go");
+        a.session("terminate ice").ok();
+    }
+
     fn a_running_session_is_taken_by_force_only_and_its_old_owner_is_fenced(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
