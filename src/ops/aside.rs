@@ -110,7 +110,7 @@ impl Aside {
                 });
             }
         }
-        let ignored = ignored(ws, &found.path)?;
+        let ignored = ignored(ws, &found)?;
         let mut name = found.path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}", random_word(6)?));
         let dir = found.path.with_file_name(name);
@@ -151,8 +151,19 @@ fn is_within(root: &Path, name: &Path) -> bool {
     })
 }
 
-/// Files and directories in a worktree that git ignores.
-pub fn ignored(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
+/// Files and directories in a worktree that git ignores, also in its submodules.
+pub fn ignored(ws: &Workspace, found: &Worktree) -> Result<Vec<BString>> {
+    let mut names = ignored_in(ws, &found.path)?;
+    if worktree::has_modules(found) {
+        for module in snapshot::linked_modules(&ws.repo, &found.path)? {
+            let inner = ignored_in(ws, &found.path.join(module.to_path_lossy()))?;
+            names.extend(inner.iter().map(|name| snapshot::within(module.as_ref(), name)));
+        }
+    }
+    Ok(names)
+}
+
+fn ignored_in(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
     let output = ws
         .repo
         .git_in(path)?

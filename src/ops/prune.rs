@@ -130,7 +130,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     let session = load(ws, id)?;
     let place = run_dir.place()?;
     if let Some(found) = standing(ws, &run_dir)? {
-        let ignored = ignored_files(ws, &found.path)?;
+        let ignored = ignored_files(ws, &found)?;
         let is_current = ws.owns(&session.event.summary) && !is_outdated(ws, &session, place.as_ref())?;
         let mut kept = match is_current {
             true => why_kept(ws, &session, &found)?,
@@ -274,14 +274,14 @@ fn why_changed(
 }
 
 /// Ignored files and directories with their size, in words; none if there are none.
-fn ignored_files(ws: &Workspace, path: &Path) -> Result<Option<String>> {
-    let names = ignored(ws, path)?;
+fn ignored_files(ws: &Workspace, found: &Worktree) -> Result<Option<String>> {
+    let names = ignored(ws, found)?;
     if names.is_empty() {
         return Ok(None);
     }
     let size = names
         .iter()
-        .map(|name| size_of(&path.join(name.to_path_lossy())))
+        .map(|name| size_of(&found.path.join(name.to_path_lossy())))
         .sum();
     let first: Vec<String> = names
         .iter()

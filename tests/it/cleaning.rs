@@ -122,6 +122,24 @@ on_every_format! {
         assert!(!sandbox.worktree("built").exists());
     }
 
+    fn ignored_files_in_submodules_are_named_and_kept_too(sandbox: &Sandbox) {
+        let library = crate::sandbox::Sandbox::new(sandbox.format);
+        library.commit_file(&library.repo(), "code", "code\n");
+        sandbox.config("protocol.file.allow", "always");
+        let url = shell_words::quote(library.repo().to_str().unwrap()).into_owned();
+        let held = sandbox.hold("--id deep");
+        let tree = sandbox.worktree("deep");
+        sandbox.git_in(&tree, &format!("submodule add -q {url} sub"));
+        sandbox.git_in(&tree, "commit -q -m library");
+        sandbox.order(&held, "head -c 5000 /dev/zero > sub/build.ignored");
+        sandbox.end("deep");
+        let kept = "it has ignored files: sub/build.ignored (4 KiB)";
+        sandbox.session("prune").ok().says(kept);
+        assert!(tree.join("sub/build.ignored").exists());
+        sandbox.session("prune --discard-ignored").ok().says("deep: removed worktree");
+        assert!(!tree.exists());
+    }
+
     fn what_was_changed_after_the_end_is_not_removed(sandbox: &Sandbox) {
         sandbox.session("run --id late -- true").ok();
         fs::write(sandbox.worktree("late").join("afterthought.txt"), "mine").unwrap();

@@ -33,7 +33,9 @@ use super::{Error, Repo, Result};
 pub use capture::{Capture, Captured, Extra, capture, differs};
 pub use holds::{has_state, holds_state, join, line, untracked};
 pub use manifest::{Manifest, Name};
+pub use modules::linked_modules;
 pub use restore::{Restored, Source, restore};
+pub use walk::join as within;
 
 /// Something that a snapshot doesn't hold, or that could not be put back.
 #[derive(Debug, Clone, PartialEq, Eq)]

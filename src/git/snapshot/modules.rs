@@ -94,6 +94,31 @@ pub fn only_here(
 /// Why commits of a submodule are not saved.
 pub const COMMITS: &str = "the commits of a submodule are only in its own repository";
 
+/// The submodules of a worktree, and those in them, that are set up, each with a repository that it only names.
+pub fn linked_modules(repo: &Repo, worktree: &Path) -> Result<Vec<BString>> {
+    let listed = repo.git_in(worktree)?.args(["ls-files", "-z", "--stage"]).run()?;
+    let mut found = Vec::new();
+    for entry in listed.split(|byte| *byte == 0) {
+        let Some((_, path)) = entry
+            .strip_prefix(b"160000 ")
+            .and_then(|entry| entry.split_once_str("\t"))
+        else {
+            continue;
+        };
+        let Ok(root) = contained(worktree, path.as_bstr(), Within::Worktree) else {
+            continue;
+        };
+        let is_dir = root.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        let dot_git = root.join(".git");
+        if is_dir && dot_git.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+            let inner = linked_modules(repo, &root)?;
+            found.push(path.into());
+            found.extend(inner.iter().map(|inner| join(path.as_bstr(), inner)));
+        }
+    }
+    Ok(found)
+}
+
 /// The repositories below a directory of such, by their paths in it.
 fn repositories(kept: &Path, dir: &BStr) -> Vec<BString> {
     let Ok(entries) = fs::read_dir(place(kept, dir)) else {
