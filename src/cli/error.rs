@@ -305,6 +305,10 @@ fn hint(error: &Error) -> Option<String> {
                 quote(path.as_os_str().as_bytes())
             )
         }
+        Error::Git(git::Error::BareRepository(path)) => {
+            let dir = quote(path.as_os_str().as_bytes());
+            format!("'git --git-dir={dir} session' names it")
+        }
         Error::Git(git::Error::Unusable { .. }) => {
             "git itself can't use it either, until its configuration is mended".to_owned()
         }

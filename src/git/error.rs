@@ -17,6 +17,9 @@ pub enum Error {
     /// The repository belongs to another user and isn't in `safe.directory`.
     #[error("detected dubious ownership in repository at '{}'", .0.display())]
     DubiousOwnership(PathBuf),
+    /// A bare repository that nobody named, where the user wants them to be named.
+    #[error("cannot use bare repository '{}' (safe.bareRepository is 'explicit')", .0.display())]
+    BareRepository(PathBuf),
     /// The repository is one that git can't use either.
     #[error("'{}': {why}", dir.display())]
     Unusable {

@@ -2,10 +2,12 @@
 
 use std::cell::OnceCell;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice};
+use gix::config::Source;
+use gix::config::file::Metadata;
 
 use super::command::{Cmd, Git, MINIMUM, MINIMUM_FOR_REFTABLE};
 use super::refs::Refs;
@@ -56,7 +58,28 @@ impl Repo {
         };
         let gix = gix::ThreadSafeRepository::discover_with_environment_overrides_opts(dir, upwards, trust)
             .map_err(|source| discovery_error(dir, source))?;
-        Self::from_gix(gix.to_thread_local())
+        let repo = Self::from_gix(gix.to_thread_local())?;
+        repo.check_named()?;
+        Ok(repo)
+    }
+
+    /// Refuses a bare repository that was merely come across, where `safe.bareRepository` says so: it may be one that
+    /// somebody put into a tree, with a configuration of his.
+    fn check_named(&self) -> Result<()> {
+        let is_git_dir = |part: Component<'_>| part.as_os_str() == ".git";
+        if self.workdir().is_some()
+            || std::env::var_os("GIT_DIR").is_some()
+            || self.common_dir.components().any(is_git_dir)
+        {
+            return Ok(());
+        }
+        // As git does: what the repository itself says of this doesn't count.
+        let is_users = |meta: &Metadata| !matches!(meta.source, Source::Local | Source::Worktree);
+        let config = self.gix.config_snapshot();
+        match config.plumbing().string_filter("safe.bareRepository", is_users) {
+            Some(allowed) if allowed == "explicit" => Err(Error::BareRepository(self.common_dir.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Opens the repository whose git directory, or worktree, is `path`.

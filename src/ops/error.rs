@@ -261,6 +261,7 @@ impl Error {
             Error::Git(error) => match error {
                 git::Error::NotARepository(_) => "not-a-repository",
                 git::Error::DubiousOwnership(_) => "dubious-ownership",
+                git::Error::BareRepository(_) => "bare-repository",
                 git::Error::BadBoolean { .. } => "bad-config",
                 git::Error::NoGit { .. } => "no-git",
                 git::Error::NoSuchCommit(_) => "no-such-commit",

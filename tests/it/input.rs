@@ -568,3 +568,25 @@ fn what_git_is_told_by_an_option_counts_as_any_setting() {
             .contains("refs/session-work/given/")
     );
 }
+
+#[test]
+fn a_bare_repository_that_nobody_named_is_refused_as_git_refuses_it() {
+    let shop = Scratch::new();
+    shop.ok("git clone -q --bare . ../bare.git && cd ../bare.git && git session new --id seen -- true");
+    shop.ok("git config --global safe.bareRepository explicit");
+    // What it says itself doesn't count.
+    shop.ok("cd ../bare.git && git --git-dir=. config safe.bareRepository all");
+    for line in ["list", "new -- true"] {
+        let run = shop.bash(&format!("cd ../bare.git && git session {line}"));
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(128), "{said}");
+        assert!(said.starts_with("error: cannot use bare repository '"), "{said}");
+        let hint = said.split_once("hint: '").unwrap().1;
+        let named = shop.ok(&hint.replace(" session' names it", " session list --format '%(id)'"));
+        assert_eq!(named, "seen\n");
+    }
+    let place = shop.ok("cd ../bare.git && git --git-dir=. session run --id named -- pwd");
+    assert!(place.ends_with("/bare.git.sessions/named\n"), "{place}");
+    // The directory of a repository with a worktree is none of these.
+    shop.ok("cd .git && git session list");
+}
