@@ -13,6 +13,7 @@ use super::error::{Error, Result};
 use super::local::RunDir;
 use super::settings;
 use crate::git::Repo;
+use crate::git::refs::leftover;
 use crate::session::event::Stamp;
 use crate::session::{SessionId, State, Summary};
 use crate::store::seal::Seal;
@@ -71,6 +72,7 @@ impl Workspace {
     /// Settings that can't be read, too.
     pub fn prepare_files(&mut self) -> Result<()> {
         settings::check(&self.repo)?;
+        leftover::clear(&self.repo);
         self.make_files()
     }
 

@@ -299,6 +299,32 @@ on_one_format! {
         sandbox.let_end(&held, 0);
     }
 
+    fn locks_of_ours_that_a_killed_command_left_do_not_outlast_the_next_one(sandbox: &Sandbox) {
+        sandbox.new_session("--id one -- true");
+        // Removing a reference takes both locks.
+        sandbox.session("run --id gone -- true").ok();
+        sandbox.session("prune --older-than 0s").ok();
+        let left = [
+            ("git-session.refs", "refs/heads/gone.lock"),
+            ("git-session.refs", "refs/sessions/gone.lock"),
+            ("git-session.packed-refs", "packed-refs.lock"),
+        ];
+        for (holder, lock) in left {
+            fs::hard_link(sandbox.file(".git").join(holder), sandbox.file(".git").join(lock)).unwrap();
+        }
+        let others = sandbox.file(".git/refs/heads/others.lock");
+        fs::write(&others, "").unwrap();
+        sandbox.session("list").ok();
+        assert!(sandbox.file(".git/packed-refs.lock").exists());
+        sandbox.session("note one -m carry-on").ok();
+        for (_, lock) in left {
+            assert!(!sandbox.file(".git").join(lock).exists(), "{lock}");
+        }
+        assert!(others.exists());
+        fs::remove_file(others).unwrap();
+        sandbox.git("pack-refs --all");
+    }
+
     fn a_checkpoint_does_not_forget_why_a_worker_was_stopped(sandbox: &Sandbox) {
         sandbox.hold("--id asked");
         let lock = sandbox.file(".git/refs/sessions/asked.lock");

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::lock::MARKER;
+use super::lock::{HOLDERS, MARKER, unlock_after_crash};
 use crate::git::Repo;
 
 /// A lock file.
@@ -41,6 +42,25 @@ pub fn leftover(repo: &Repo) -> Vec<Leftover> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     found
+}
+
+/// Removes the locks that killed processes of ours left, whatever they are on: stock git would wait for them.
+///
+/// All of them are names of two files, by which it is known at once that there are none.
+pub fn clear(repo: &Repo) {
+    let common = repo.common_dir();
+    let is_left = |holder: &&str| {
+        let holder = common.join(holder);
+        let has_names = holder.symlink_metadata().is_ok_and(|meta| meta.nlink() > 1);
+        has_names && whose(&holder) == Whose::Dead
+    };
+    if !HOLDERS.iter().any(is_left) {
+        return;
+    }
+    let left = leftover(repo);
+    for lock in left.into_iter().filter(|lock| lock.whose == Whose::Dead) {
+        unlock_after_crash(common, &lock.path.with_extension(""));
+    }
 }
 
 /// Looks into a directory, and so many levels below it.

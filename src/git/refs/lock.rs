@@ -25,6 +25,7 @@ const TRIES: usize = 100;
 /// The files that locks are names of, in the common directory.
 pub(super) const HOLDER: &str = "git-session.refs";
 const PACKED_HOLDER: &str = "git-session.packed-refs";
+pub(super) const HOLDERS: [&str; 2] = [HOLDER, PACKED_HOLDER];
 
 /// Whether directories were made for a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
