@@ -219,6 +219,28 @@ fn a_head_is_let_go_and_the_branch_is_free() {
 }
 
 #[test]
+fn what_git_has_of_a_worktree_goes_at_once() {
+    formats(|sandbox| {
+        let found = detached(sandbox, "removed");
+        let trash = sandbox.trash();
+        remove(&sandbox.repo(), &found, &trash).unwrap();
+        assert!(!found.path.exists() && !found.git_dir.exists());
+        let moved = fs::read_dir(&trash).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(moved.filter(|path| path.join("commondir").exists()).count(), 1);
+        // What is no more is removed without a word.
+        remove(
+            &sandbox.repo(),
+            &Worktree {
+                exists: false,
+                ..found
+            },
+            &trash,
+        )
+        .unwrap();
+    });
+}
+
+#[test]
 fn a_head_that_was_let_go_halfway_is_no_obstacle() {
     formats(|sandbox| {
         if sandbox.format.refs != "files" {

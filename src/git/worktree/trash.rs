@@ -9,19 +9,17 @@ use std::path::{Path, PathBuf};
 use super::{Worktree, at};
 use crate::git::{Error, Repo, Result};
 
-/// Removes a worktree, its directory into `trash`.
+/// Removes a worktree: its directory, and then its own git directory, into `trash`.
 ///
-/// A directory that has since become something else stays where it is.
+/// A directory that has since become something else stays where it is. What git knows of a worktree goes at once, since
+/// with half of it git takes the worktree for a broken one.
 pub fn remove(_repo: &Repo, worktree: &Worktree, trash: &Path) -> Result<()> {
     if worktree.exists || is_barely_begun(&worktree.path) {
         discard(&worktree.path, trash)?;
     }
-    match fs::remove_dir_all(&worktree.git_dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(format!(
-            "cannot remove '{}'",
-            worktree.git_dir.display()
-        ))(error)),
-        _ => Ok(()),
+    match discard(&worktree.git_dir, trash) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
