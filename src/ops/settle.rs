@@ -333,7 +333,7 @@ pub fn still_alive(id: &SessionId, stopped: &crate::worker::Stopped) -> Option<E
         .map(|process| format!("{} ({})", process.name, process.id.pid))
         .collect();
     if stopped.unseen {
-        who.push("a process that can't be seen holds job.lock".to_owned());
+        who.push("whoever holds job.lock, which can't be seen".to_owned());
     }
     Some(Error::StillAlive {
         id: id.clone(),

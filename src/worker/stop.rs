@@ -185,10 +185,10 @@ fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
     }
 }
 
-/// A lease that can't be looked at proves nothing.
+/// A lease that can't be looked at may well be held.
 fn is_held(target: &Target) -> bool {
     let lease = target.lease.as_deref();
-    lease.is_some_and(|path| matches!(probe(path), Ok(Probe::Held)))
+    lease.is_some_and(|path| !matches!(probe(path), Ok(Probe::Free | Probe::Absent)))
 }
 
 fn note(stopped: &mut Stopped, process: &Process) {
