@@ -20,8 +20,8 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let done = checkpoint(ws, session.id())?;
             warn_unsaved(&done.event.summary.unsaved, "not saved");
             let (before, now) = (session.event.summary.state, done.event.summary.state);

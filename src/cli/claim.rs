@@ -28,13 +28,13 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
         let how = Claim {
             run: false,
             force: self.force,
             offline: self.offline,
         };
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let claimed = claim(ws, session.id(), how)?;
             // Its work came, and what lands it is the branch.
             branch::follow(ws, &claimed)?;

@@ -150,9 +150,16 @@ pub struct Selection {
     pub state: Option<State>,
 }
 
+/// The sessions that are meant.
+pub struct Chosen {
+    pub sessions: Vec<Session>,
+    /// Whether one was named. JSON has that one alone; all others are a list, however many there happen to be.
+    pub is_one: bool,
+}
+
 impl Selection {
     /// Resolves all of them before anything is done, and says it where a state has none.
-    pub fn resolve(&self, ws: &Workspace, telling: &Telling) -> Result<Vec<Session>, Failure> {
+    pub fn resolve(&self, ws: &Workspace, telling: &Telling) -> Result<Chosen, Failure> {
         let Some(state) = self.state else {
             let mut found: Vec<Session> = Vec::new();
             for selector in &self.sessions {
@@ -161,14 +168,17 @@ impl Selection {
                     found.push(session);
                 }
             }
-            return Ok(found);
+            let is_one = found.len() == 1;
+            let sessions = found;
+            return Ok(Chosen { sessions, is_one });
         };
         let mut sessions = ws.store().list().map_err(Error::from)?.sessions;
         sessions.retain(|session| session.event.summary.state == state && ws.owns(&session.event.summary));
         if sessions.is_empty() {
             telling.say(&nothing_in(state));
         }
-        Ok(sessions)
+        let is_one = false;
+        Ok(Chosen { sessions, is_one })
     }
 }
 
@@ -209,10 +219,11 @@ impl Telling {
     pub fn each(
         &self,
         ws: &mut Workspace,
-        sessions: Vec<Session>,
+        chosen: Chosen,
         mut act: impl FnMut(&mut Workspace, &Session) -> Result<Session, Failure>,
     ) -> Result<i32, Failure> {
-        if self.json && sessions.len() == 1 {
+        let Chosen { sessions, is_one } = chosen;
+        if self.json && is_one {
             let done = act(ws, &sessions[0])?;
             self.show(ws, done)?;
             return Ok(0);

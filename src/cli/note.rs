@@ -31,9 +31,9 @@ impl Args {
             return Err(Failure::bad_usage("the note is empty"));
         }
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
         let text = self.message.trim();
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let wish = Wish {
                 ask: Ask::Note,
                 reason: None,

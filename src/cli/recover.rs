@@ -1,4 +1,4 @@
-use super::common::{Telling, one, open, warn_unsaved};
+use super::common::{Chosen, Telling, one, open, warn_unsaved};
 use super::error::Failure;
 use super::out;
 use crate::ops::Error;
@@ -40,8 +40,10 @@ impl Args {
         for selector in &self.sessions {
             sessions.push(one(&ws, selector)?);
         }
+        let is_one = self.sessions.len() == 1;
+        let chosen = Chosen { sessions, is_one };
         let mut found = 0;
-        let code = self.telling.each(&mut ws, sessions, |ws, session| {
+        let code = self.telling.each(&mut ws, chosen, |ws, session| {
             match recover(ws, session.id())? {
                 None => Ok(session.clone()),
                 Some(recovered) => {

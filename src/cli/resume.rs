@@ -29,8 +29,8 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(true)?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let trust = self.approving.ask(ws, session, &self.telling)?;
             let how = launching(self.offline, None, trust)?;
             let launched = resume(ws, session.id(), how).map_err(Failure::unless_offline)?;

@@ -28,8 +28,8 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
-        self.telling.each(&mut ws, sessions, |ws, ended| {
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
+        self.telling.each(&mut ws, chosen, |ws, ended| {
             let trust = self.approving.ask_again(ws, ended, &self.telling)?;
             let session = retry(ws, ended, &trust)?;
             if !self.telling.json {

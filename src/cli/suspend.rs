@@ -71,12 +71,12 @@ impl Stopping {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
         let mut stop = self.stop.stop();
         if self.freeze {
             stop.how = How::Freeze;
         }
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let wish = self.stop.wish(Ask::Suspend);
             if let Some(asked) = self.asking.ask(ws, session, wish, &self.telling)? {
                 return Ok(asked);

@@ -27,9 +27,9 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open()?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
         let stop = self.stop.stop();
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let wish = self.stop.wish(Ask::Terminate);
             if let Some(asked) = self.asking.ask(ws, session, wish, &self.telling)? {
                 return Ok(asked);

@@ -32,8 +32,8 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let mut ws = open_remotely(self.telling.quiet)?;
-        let sessions = self.sessions.resolve(&ws, &self.telling)?;
-        self.telling.each(&mut ws, sessions, |ws, session| {
+        let chosen = self.sessions.resolve(&ws, &self.telling)?;
+        self.telling.each(&mut ws, chosen, |ws, session| {
             let id = session.id();
             match subject(ws, session)? {
                 None => self

@@ -59,7 +59,7 @@ impl Args {
             quiet: self.quiet || self.any,
             json: self.json,
         };
-        let sessions = self.sessions.resolve(&ws, &telling)?;
+        let sessions = self.sessions.resolve(&ws, &telling)?.sessions;
         if let (true, true, Some(state)) = (self.any, sessions.is_empty(), self.sessions.state) {
             return Err(Failure::refused("not-found", nothing_in(state)));
         }

@@ -379,6 +379,16 @@ on_one_format! {
         }
         let told = sandbox.session("note one --json -m third").ok().json();
         assert_eq!(told["session"]["id"], "one");
+        // Where none is named there is a list, however many there happen to be.
+        sandbox.session("terminate -q two three").ok();
+        for (line, count) in [
+            ("note --state pending --json -m fourth", 1),
+            ("suspend --state running --json", 0),
+            ("recover --json", 3),
+        ] {
+            let told = sandbox.session(line).ok().json();
+            assert_eq!(told["sessions"].as_array().map(Vec::len), Some(count), "{line}");
+        }
     }
 
     fn several_sessions_are_all_tried_and_the_worst_code_counts(sandbox: &Sandbox) {
