@@ -34,7 +34,7 @@ impl Args {
         if self.sessions.is_empty() {
             sessions = ws.store().list().map_err(Error::from)?.sessions;
             sessions.retain(|session| {
-                ws.owns(&session.event.summary) || lives_unsaid(&ws, session).unwrap_or(false)
+                ws.owns(&session.event.summary) || lives_unsaid(&ws, session).unwrap_or(true)
             });
         }
         for selector in &self.sessions {

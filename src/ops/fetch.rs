@@ -295,7 +295,7 @@ pub fn follow(
             fate,
         });
     }
-    for id in local_ids(ws) {
+    for id in local_ids(ws)? {
         let Some(tip) = names.logs.get(&id) else { continue };
         let fate = match fence::fence_unsaid(ws, remote, &id, *tip) {
             Ok(None) => continue,

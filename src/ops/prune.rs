@@ -87,7 +87,7 @@ pub struct Pruned {
 /// What concerns no session alone.
 pub fn prune(ws: &mut Workspace, prune: &Prune) -> Result<Pruned> {
     let ids = if prune.ids.is_empty() {
-        local_ids(ws)
+        local_ids(ws)?
     } else {
         prune.ids.clone()
     };

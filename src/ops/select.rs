@@ -1,5 +1,6 @@
 //! From what a person types to the session that is meant.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkout::{is_missing, place, standing};
@@ -106,7 +107,7 @@ fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {
         .and_then(|name| name.to_str())
         .and_then(|name| name.parse().ok());
     let mut unread = None;
-    for id in named.into_iter().chain(local_ids(ws)) {
+    for id in named.into_iter().chain(local_ids(ws)?) {
         match worktree_of(ws, &ws.run_dir(&id)) {
             Ok(Some(place)) if place == wanted => {
                 if let Some(session) = ws.store().load(&id)? {
@@ -122,16 +123,21 @@ fn by_path(ws: &Workspace, path: &Path) -> Result<Option<Session>> {
 }
 
 /// Sessions that have files in this clone.
-pub fn local_ids(ws: &Workspace) -> Vec<SessionId> {
-    let Ok(entries) = std::fs::read_dir(ws.repo.local_dir().join("run")) else {
-        return Vec::new();
+pub fn local_ids(ws: &Workspace) -> Result<Vec<SessionId>> {
+    let dir = ws.repo.local_dir().join("run");
+    let io = || Error::io(format!("'{}'", dir.display()));
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io()(error)),
     };
-    let mut ids: Vec<SessionId> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let mut ids: Vec<SessionId> = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io())?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+    }
     ids.sort();
-    ids
+    Ok(ids)
 }
 
 /// Where a session's worktree is, if it is there; one that can't be looked at is where it was.

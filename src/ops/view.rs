@@ -159,7 +159,10 @@ fn origin(ws: &Workspace, session: &Session) -> Option<Origin> {
 /// Looks at all sessions that the filter lets through.
 pub fn list(ws: &Workspace, filter: &Filter, depth: Depth) -> Result<Overview> {
     let listing = ws.store().list()?;
-    let local: HashSet<SessionId> = local_ids(ws).into_iter().collect();
+    let local: HashSet<SessionId> = match ws.is_readable() {
+        true => local_ids(ws)?.into_iter().collect(),
+        false => HashSet::new(),
+    };
     let now = Timestamp::now();
     let mut views = Vec::with_capacity(listing.sessions.len());
     let mut unread = Vec::new();
@@ -291,7 +294,10 @@ fn look(ws: &Workspace, view: &mut View, is_local: bool) -> Result<()> {
             // What was settled in between is not stale; the second look is at the later truth.
             let session = load(ws, view.session.id())?;
             if session.tip != view.session.tip {
+                let work = session.event.summary.work;
+                view.changed = work.and_then(|work| Changed::known(ws, work));
                 view.session = session;
+                view.stale = None;
                 view.stale = staleness(ws, &view.session)?;
             }
         }

@@ -98,6 +98,33 @@ on_every_format! {
         );
     }
 
+    fn what_cannot_be_read_of_one_session_is_told_and_hides_no_other(sandbox: &Sandbox) {
+        sandbox.new_session("--id good -- true");
+        let held = sandbox.hold("--id odd");
+        let record = sandbox.run_dir("odd").join("run.json");
+        let text = fs::read_to_string(&record).unwrap();
+        fs::write(&record, "{").unwrap();
+        let why = "warning: odd: ";
+        sandbox.session("list").ok().prints("good").prints("odd").says(why);
+        let listed = sandbox.session("list --json").ok().says(why).json();
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), 2, "{listed}");
+        assert_eq!(sandbox.session("list --format '%(id) %(stale)'").ok().stdout(), "good false\nodd \n");
+        sandbox.session("doctor").exits(1).prints("problem  session odd: ");
+        // Another clone's, for all that can be told, and so nobody's to pass over.
+        let all = sandbox.session_command("recover --all").env("GIT_SESSION_CLONE", "another");
+        all.run().exits(128).says("run.json");
+        fs::write(&record, text).unwrap();
+        let run = sandbox.local().join("run");
+        fs::rename(&run, sandbox.local().join("away")).unwrap();
+        fs::write(&run, "").unwrap();
+        for verb in ["list", "prune", "doctor"] {
+            sandbox.session(verb).exits(128).says("session/run'");
+        }
+        fs::remove_file(&run).unwrap();
+        fs::rename(sandbox.local().join("away"), &run).unwrap();
+        sandbox.let_end(&held, 0);
+    }
+
     fn every_verb_that_changes_a_stale_session_first_records_what_is_true(sandbox: &Sandbox) {
         let mut resumed = sandbox.hold("--id resumed");
         let ended = sandbox.hold("--id ended");
@@ -297,6 +324,19 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn a_job_lock_that_cannot_be_looked_at_may_well_be_held(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id locked");
+        crash(sandbox, &held);
+        let lock = sandbox.run_dir("locked").join("job.lock");
+        fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink("job.lock", &lock).unwrap();
+        sandbox.session("recover locked").fails(1).says("job.lock");
+        assert_eq!(sandbox.state("locked"), "running");
+        fs::remove_file(&lock).unwrap();
+        sandbox.session("recover locked").ok();
+        assert_eq!(sandbox.state("locked"), "suspended");
+    }
+
     fn a_worker_may_kill_its_own_supervisor(sandbox: &Sandbox) {
         sandbox.fifo("up");
         let script = "trap '' TERM; kill -KILL $PPID; echo $$ > \"$FIFOS/up\"; exec sleep 1000";

@@ -111,10 +111,13 @@ fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
             half.insert(worktree.path.clone());
         }
     }
-    for id in local_ids(ws) {
+    for id in local_ids(ws)? {
         let run_dir = ws.run_dir(&id);
-        let place = match run_dir.place() {
-            Ok(place) => place,
+        let found = run_dir
+            .place()
+            .and_then(|place| Ok((place, run_dir.is_guarded()?)));
+        let (place, is_guarded) = match found {
+            Ok(found) => found,
             Err(error) => {
                 report
                     .problem("record", format!("session {id}: {error}"))
@@ -126,7 +129,7 @@ fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
             && !place.whole
             // What was only begun went when its session ended.
             && !place.parked
-            && !run_dir.is_guarded()?
+            && !is_guarded
         {
             half.remove(std::path::Path::new(place.path.as_os_str()));
             report

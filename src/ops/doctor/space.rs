@@ -25,7 +25,7 @@ pub fn look(ws: &Workspace, sessions: &[Session], report: &mut Report) -> Result
         session.is_some_and(|session| session.event.summary.state == State::Terminated)
     };
     let (mut parked, mut size) = (0, 0);
-    for id in local_ids(ws).into_iter().filter(has_ended) {
+    for id in local_ids(ws)?.into_iter().filter(has_ended) {
         match standing(ws, &ws.run_dir(&id)) {
             Ok(Some(found)) => {
                 parked += 1;
