@@ -77,7 +77,12 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
     line("changed", changed);
     line(
         "worktree",
-        view.worktree.as_ref().map(|path| escape(&path.to_string_lossy())),
+        match &view.worktree {
+            Some(path) => Some(escape(&path.to_string_lossy())),
+            // Its worker has nowhere to be, and what it did there is lost unless it was saved.
+            None if view.stale == Some(false) && summary.state == State::Running => Some("gone".to_owned()),
+            None => None,
+        },
     );
     let labels: Vec<String> = summary
         .labels

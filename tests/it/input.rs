@@ -243,7 +243,7 @@ on_one_format! {
         let held = sandbox.hold("--id hollow");
         let commit = sandbox.commit_file(&sandbox.worktree("hollow"), "a.txt", "a\n");
         fs::remove_dir_all(sandbox.worktree("hollow")).unwrap();
-        sandbox.session("show hollow").ok();
+        sandbox.session("show hollow").ok().prints("  worktree  gone\n");
         sandbox.session("diff hollow").ok();
         sandbox.session("terminate hollow").ok();
         assert_eq!(sandbox.state("hollow"), "terminated");
