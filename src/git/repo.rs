@@ -370,24 +370,22 @@ impl Repo {
     /// [`Error::NoSuchCommit`].
     pub fn resolve_commit(&self, revision: &str) -> Result<ObjectId> {
         let unknown = || Error::NoSuchCommit(revision.to_owned());
-        if self.ref_format() == RefFormat::Reftable {
+        // gix takes other times for the same words, where it knows them.
+        let id = if self.ref_format() == RefFormat::Reftable || revision.contains("@{") {
             let dir = self.workdir().unwrap_or(&self.common_dir).to_owned();
             let output = self
                 .git_in(&dir)?
                 .args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
-                .arg(format!("{revision}^{{commit}}"))
+                .arg(revision)
                 .output()?;
-            return parse_oid(output.stdout.trim_ascii()).ok_or_else(unknown);
-        }
-        let object = self
-            .gix
-            .rev_parse_single(BStr::new(revision))
-            .map_err(|_| unknown())?;
-        let commit = object
-            .object()
-            .and_then(|o| o.peel_to_kind(gix::object::Kind::Commit))
-            .map_err(|_| unknown())?;
-        Ok(commit.id)
+            parse_oid(output.stdout.trim_ascii()).ok_or_else(unknown)?
+        } else {
+            let found = self.gix.rev_parse_single(BStr::new(revision));
+            found.map_err(|_| unknown())?.detach()
+        };
+        let object = self.gix.find_object(id).map_err(|_| unknown())?;
+        let commit = object.peel_to_kind(gix::object::Kind::Commit);
+        Ok(commit.map_err(|_| unknown())?.id)
     }
 }
 

@@ -126,6 +126,30 @@ on_every_format! {
             .prints("all of them/");
     }
 
+    fn a_base_is_named_in_all_of_gits_ways(sandbox: &Sandbox) {
+        sandbox.commit_file(&sandbox.repo(), "second.txt", "second\n");
+        sandbox.git("tag -a -m tagged tagged HEAD~1");
+        let short = sandbox.git("rev-parse --short HEAD");
+        for base in [
+            "@",
+            "main@{0}",
+            "main@{1}",
+            "main@{now}",
+            "main@{noon}",
+            "main@{2001-01-01}",
+            "HEAD^{/first}",
+            ":/the first",
+            "tagged",
+            "heads/main~1",
+            &short,
+        ] {
+            let named = sandbox.command("git").args(["rev-parse", base]).run();
+            let meant = sandbox.git(&format!("rev-parse {}^0", named.ok().text()));
+            let run = sandbox.session_command("new --json").args([&format!("--base={base}"), "--", "true"]).run();
+            assert_eq!(run.ok().json()["session"]["base"], meant, "{base}");
+        }
+    }
+
     fn who_has_no_place_for_a_worktree_is_told_of_the_setting_and_of_what_waits(sandbox: &Sandbox) {
         let root = sandbox.root().join("no place");
         std::os::unix::fs::symlink("/nowhere/at/all", &root).unwrap();
