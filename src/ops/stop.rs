@@ -91,15 +91,15 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         frozen: summary.frozen,
         ..End::default()
     };
-    if summary.state != State::Pending
-        && standing(ws, &run_dir)?.is_none()
-        && let Some(place) = run_dir.place()?
-    {
+    if summary.state != State::Pending && standing(ws, &run_dir)?.is_none() {
         return Err(Error::NoWorktree {
             id: id.clone(),
-            why: match is_missing(&place) {
-                true => "it was removed, and nothing is there to be saved".to_owned(),
-                false => format!("git can't read what is at '{}' as one", place.path),
+            why: match run_dir.place()? {
+                None => "none was made, and nothing is there to be saved".to_owned(),
+                Some(place) if is_missing(&place) => {
+                    "it was removed, and nothing is there to be saved".to_owned()
+                }
+                Some(place) => format!("git can't read what is at '{}' as one", place.path),
             },
         });
     }

@@ -123,4 +123,15 @@ on_every_format! {
         a.session("checkpoint moves").fails(1).says("is from before it went on elsewhere");
         assert_eq!(a.tip(ID), tip);
     }
+
+    fn where_no_worktree_was_ever_made_nothing_is_said_to_be_saved(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 3);
+        handed_back(&team);
+        let c = &team[2];
+        c.session("fetch").ok();
+        c.session("claim moves").ok();
+        let tip = c.tip(ID);
+        c.session("checkpoint moves").fails(1).says("none was made, and nothing is there to be saved");
+        assert_eq!(c.tip(ID), tip);
+    }
 }
