@@ -250,10 +250,18 @@ impl Cmd {
         let mut child = self.command.spawn().map_err(Error::io(what.clone()))?;
         let mut stdin = child.stdin.take();
         // A thread feeds the child, since it may answer before it has read everything.
-        let feeder = std::thread::spawn(move || match stdin.as_mut() {
+        let feeder = std::thread::Builder::new().spawn(move || match stdin.as_mut() {
             Some(pipe) => pipe.write_all(&input),
             None => Ok(()),
         });
+        let feeder = match feeder {
+            Ok(feeder) => feeder,
+            // Where there can be no more threads it was told nothing.
+            Err(error) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                return Err(Error::io(what)(error));
+            }
+        };
         let output = child.wait_with_output().map_err(Error::io(what))?;
         // A child that ends before it read all has said why on stderr; its exit code tells.
         let _ = feeder.join();

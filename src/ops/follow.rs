@@ -37,11 +37,13 @@ pub fn follow(
 ) -> Result<Followed> {
     let (gone, wait) = mpsc::channel();
     let lock = run_dir.supervisor_lock();
-    thread::spawn(move || {
+    let waiting = move || {
         let free = wait_free(&lock, None);
         // Nobody may be listening any more.
         let _ = gone.send(free);
-    });
+    };
+    let waiter = thread::Builder::new().spawn(waiting);
+    waiter.map_err(Error::io("the output can't be followed"))?;
     let path = run_dir.output();
     let mut at = from;
     loop {

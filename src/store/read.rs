@@ -95,10 +95,11 @@ pub(super) fn read_all(repo: &Repo, cache: &Cache, tips: &[(String, ObjectId)]) 
     let (here, there) = tips.split_at(tips.len() / 2);
     std::thread::scope(|scope| {
         let its_own = reader.clone();
-        let other = scope.spawn(move || each(&its_own, there));
+        let other = std::thread::Builder::new().spawn_scoped(scope, move || each(&its_own, there));
         let mut all = each(&reader, here);
-        // A thread that came to nothing has its part read again.
-        all.extend(other.join().unwrap_or_else(|_| each(&reader, there)));
+        // A thread that came to nothing, or could not be made, has its part read again.
+        let others = other.ok().and_then(|other| other.join().ok());
+        all.extend(others.unwrap_or_else(|| each(&reader, there)));
         all
     })
 }

@@ -118,9 +118,11 @@ impl<'r> Refs<'r> {
         match self.repo.ref_format() {
             RefFormat::Files => std::thread::scope(|scope| {
                 let listed = || files::list(common, hash, prefixes).map(&make);
-                let listing = scope.spawn(listed);
+                let listing = std::thread::Builder::new().spawn_scoped(scope, listed);
                 let done = act();
-                (listing.join().unwrap_or_else(|_| listed()), done)
+                // A thread that came to nothing, or could not be made, has it done again.
+                let listed_there = listing.ok().and_then(|listing| listing.join().ok());
+                (listed_there.unwrap_or_else(listed), done)
             }),
             RefFormat::Reftable => {
                 let listed: Result<_> = prefixes.iter().map(list).collect();

@@ -88,9 +88,13 @@ pub fn each_directory<T: Default + Send>(
         found
     };
     thread::scope(|scope| {
-        let other = scope.spawn(look_on);
+        // Where there can be no more threads this one does it all.
+        let other = thread::Builder::new().spawn_scoped(scope, look_on);
         let ours = look_on();
-        let others = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let others = other.map_or_else(
+            |_| T::default(),
+            |other| other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        );
         vec![first, ours, others]
     })
 }
