@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod command;
+mod config;
 mod error;
 mod given;
 mod loose;
