@@ -8,6 +8,7 @@
 
 mod asking;
 mod beside;
+mod bring_back;
 mod capture;
 mod elsewhere;
 mod glance;

@@ -7,7 +7,7 @@ use std::path::Path;
 use gix::bstr::{BStr, ByteSlice};
 use gix::validate::path::component;
 
-use super::restore::entries;
+use super::bring_back::entries;
 use super::trees::components;
 use super::walk::place;
 use crate::git::{Repo, Result};
