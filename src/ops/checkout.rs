@@ -10,10 +10,11 @@ use super::aside::{Aside, is_outdated, put_state};
 use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
+use super::standing::{is_missing, place, reason, session_of, standing};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
 use crate::git::snapshot::{self, Source, Unsaved, Work};
-use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
+use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks};
 use crate::git::{self, objects};
 use crate::session::log::is_branch_name;
 use crate::session::{Arg, SessionId, Spec};
@@ -30,29 +31,15 @@ pub struct Ready {
     pub detached_from: Option<(String, Left)>,
 }
 
-/// What the reason begins with for which a session's worktree is locked.
-const LOCKED: &str = "session ";
-
-/// Why a worktree is locked, for `git worktree list`.
-fn reason(id: &SessionId) -> String {
-    format!("{LOCKED}{id}")
-}
-
 /// Tells that a branch is checked out, and by which session, if it is one that has not let go of it.
 pub fn in_use(ws: &Workspace, branch: String, path: PathBuf) -> Result<Error> {
     let lock = worktree::at(&ws.repo, &path)?.and_then(|found| found.lock);
-    let id = lock.and_then(|lock| lock.strip_prefix(LOCKED)?.parse().ok());
-    let holder = match id {
+    let holder = match lock.as_deref().and_then(session_of) {
         Some(id) => ws.store().load(&id)?,
         None => None,
     };
     let holder = holder.map(|session| (session.id().clone(), session.event.summary.state));
     Ok(Error::BranchInUse { branch, path, holder })
-}
-
-/// Whether a worktree is locked as this session's, and by nobody else.
-pub fn is_locked_for(worktree: &Worktree, id: &SessionId) -> bool {
-    worktree.lock.as_ref().is_some_and(|lock| *lock == reason(id))
 }
 
 /// Makes or finds the worktree of a pending session.
@@ -276,69 +263,6 @@ fn attach<'a>(
         Moved::Done => Ok((Checkout::Branch(name), false, None)),
         Moved::Moved(_) => apart(Left::Apart),
     }
-}
-
-/// Where the session's worktree is, or was; none where that is another repository's, since this one is a copy of it.
-pub fn place(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Place>> {
-    let is_ours = |place: &Place| !worktree::is_anothers(&ws.repo, Path::new(place.path.as_os_str()));
-    Ok(run_dir.place()?.filter(is_ours))
-}
-
-/// The session's worktree, if it is there whole: where it was made, or where `git worktree move` has put it.
-pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
-    let is_there = |worktree: &Worktree| worktree.exists && worktree.head != Head::Unknown;
-    match place(ws, run_dir)? {
-        Some(place) if !place.whole => return Ok(None),
-        Some(place) => {
-            let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?.filter(is_there);
-            if found.is_some() || place.parked {
-                return Ok(found);
-            }
-        }
-        None => {}
-    }
-    // What it was made with tells whose it is.
-    let Some(id) = run_dir.id() else { return Ok(None) };
-    Ok(worktree::made_for(&ws.repo, &reason(&id))?.filter(is_there))
-}
-
-/// Where somebody has moved the worktree of an ended session, which is theirs since.
-pub fn moved_since(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
-    let place = place(ws, run_dir)?.filter(|place| place.parked && is_missing(place));
-    let (Some(_), Some(id)) = (place, run_dir.id()) else {
-        return Ok(None);
-    };
-    let found = worktree::made_for(&ws.repo, &reason(&id))?;
-    Ok(found.filter(|worktree| worktree.exists))
-}
-
-/// Whether nothing at all is where the worktree was; else it may be one that git, or nobody, can read.
-pub fn is_missing(place: &Place) -> bool {
-    let found = Path::new(place.path.as_os_str()).symlink_metadata();
-    found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-}
-
-/// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
-pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
-    let place = place(ws, run_dir)?;
-    if place.as_ref().is_some_and(|place| !is_missing(place)) {
-        return Ok(());
-    }
-    let Some(found) = standing(ws, run_dir)? else {
-        return Ok(());
-    };
-    let path = Arg::from(found.path.as_os_str().to_owned());
-    run_dir.write_place(&match place {
-        Some(place) => Place { path, ..place },
-        None => Place {
-            path,
-            made_branch: true,
-            whole: true,
-            parked: false,
-            noted: 0,
-            work: None,
-        },
-    })
 }
 
 /// What a command that was killed left of its plan; what it had only begun is removed.

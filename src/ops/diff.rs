@@ -7,9 +7,9 @@ use gix::ObjectId;
 use tempfile::TempDir;
 
 use super::changed::Changed;
-use super::checkout::standing;
 use super::error::{Error, Result};
 use super::forget::check_not_forgotten;
+use super::standing::standing;
 use super::work;
 use super::workspace::Workspace;
 use crate::git::command::Cmd;

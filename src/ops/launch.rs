@@ -19,6 +19,7 @@ use super::recover::{check_known, check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::remotes::home;
 use super::settle::{End, settle, still_alive};
+use super::standing::standing;
 use super::stop::{DAY, intent};
 use super::tracking::{What, names};
 use super::trust::{self, Trust};
@@ -234,7 +235,7 @@ fn launch_here(
         && let Some(run) = run_dir.run()?
         && run_dir.is_supervised()?
     {
-        if checkout::standing(ws, &run_dir)?.is_some() {
+        if standing(ws, &run_dir)?.is_some() {
             return thaw(ws, &run_dir, &run, &session);
         }
         session = melt(ws, &run_dir, &run, id)?;
@@ -402,9 +403,7 @@ fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Resul
     run_dir.clear_intent()?;
     let session = recorded?;
     nudge(Some(run));
-    let worktree = checkout::standing(ws, run_dir)?
-        .map(|found| found.path)
-        .unwrap_or_default();
+    let worktree = standing(ws, run_dir)?.map(|found| found.path).unwrap_or_default();
     Ok(Launched {
         session,
         worktree,

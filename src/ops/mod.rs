@@ -42,6 +42,7 @@ pub mod select;
 pub mod settings;
 pub mod settle;
 pub mod setup;
+pub mod standing;
 pub mod stop;
 pub mod supervise;
 pub mod sync;

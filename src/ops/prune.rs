@@ -10,12 +10,12 @@ use jiff::Timestamp;
 
 use super::aside::{ignored, is_outdated};
 use super::branch;
-use super::checkout::{is_locked_for, is_missing, moved_since, standing};
 use super::error::{Error, Result};
 use super::local::Place;
 use super::record::load;
 use super::recover::reconcile;
 use super::select::local_ids;
+use super::standing::{is_locked_for, is_missing, moved_since, standing};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};

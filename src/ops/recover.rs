@@ -5,12 +5,12 @@ use std::time::Duration;
 use gix::ObjectId;
 use jiff::Timestamp;
 
-use super::checkout::find_again;
 use super::error::{Error, Result};
 use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
 use super::own_name::{is_said_to_run, lives_unsaid, was_launched_here};
 use super::record::{check, load, record, spec};
 use super::settle::{End, finish, save, settle, still_alive};
+use super::standing::find_again;
 use super::workspace::{Workspace, host};
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::{Session, names};

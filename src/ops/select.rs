@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::checkout::{is_missing, place, standing};
 use super::error::{Candidate, Error, Result};
 use super::local::RunDir;
+use super::standing::{is_missing, place, standing};
 use super::workspace::Workspace;
 use crate::session::{SessionId, State};
 use crate::store::{Session, names};

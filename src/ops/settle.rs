@@ -4,10 +4,11 @@ use gix::ObjectId;
 
 use super::aside::is_outdated;
 use super::changed::Changed;
-use super::checkout::{is_missing, park, place, standing};
+use super::checkout::park;
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
 use super::record::{load, record};
+use super::standing::{is_missing, place, standing};
 use super::workspace::Workspace;
 use crate::git::command::Running;
 use crate::git::refs::{Expected, Outcome as Moved, Target};

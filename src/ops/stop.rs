@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::aside::is_outdated;
-use super::checkout::{is_missing, standing};
 use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
 use super::record::{check, load, spec};
 use super::recover::{GRACE, check_known, check_unless_stale, decide, ladder, lost, reconcile, until};
 use super::settle::{End, settle, still_alive};
+use super::standing::{is_missing, standing};
 use super::workspace::Workspace;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;

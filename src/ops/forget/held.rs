@@ -6,9 +6,9 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
 use crate::git::{objects, snapshot, worktree};
-use crate::ops::checkout::standing;
 use crate::ops::error::{Error, Result};
 use crate::ops::local::Guard;
+use crate::ops::standing::standing;
 use crate::ops::workspace::Workspace;
 use crate::session::SessionId;
 use crate::store::Session;

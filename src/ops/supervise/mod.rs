@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use self::ends::Unrecorded;
-use super::checkout;
 use super::error::{Error, Result};
 use super::launch::Report;
 use super::local::{Guard, Run, RunDir};
 use super::record::{load, spec};
 use super::recover::release;
+use super::standing::standing;
 use super::workspace::Workspace;
 use crate::git::Durability;
 use crate::git::repo::parse_oid;
@@ -143,7 +143,7 @@ impl Supervisor {
         // What the launcher has looked at is what runs, whatever came into the log since.
         let onto = parse_oid(run.onto.as_bytes()).ok_or_else(|| gone("its run record says nothing"))?;
         let spec = spec(&ws, &ws.store().at(id, onto).map_err(Error::from)?)?;
-        let worktree = checkout::standing(&ws, &run_dir)?
+        let worktree = standing(&ws, &run_dir)?
             .ok_or_else(|| gone("its worktree is gone"))?
             .path;
         run.supervisor = Some(ProcessId::current().map_err(io)?);
