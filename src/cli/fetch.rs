@@ -5,6 +5,7 @@ use super::error::Failure;
 use super::out;
 use crate::ops::branch::{Followed, Left};
 use crate::ops::fetch::{Fate, Fetch, Report, fetch};
+use crate::ops::mode::Mode;
 use crate::render::escape;
 
 /// Fetch sessions from a remote
@@ -41,7 +42,7 @@ impl Args {
                 remote: self.exchange.remote(),
                 ids: &ids,
                 work: self.work,
-                dry_run: self.dry_run,
+                mode: Mode::of(self.dry_run),
             },
         )?;
         if self.exchange.json {

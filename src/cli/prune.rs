@@ -5,7 +5,8 @@ use serde_json::json;
 use super::common::{one, open};
 use super::error::Failure;
 use super::out;
-use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Mode, Prune, Pruned, What, prune};
+use crate::ops::mode::Mode;
+use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Prune, Pruned, What, prune};
 use crate::render::escape;
 use crate::render::fields::path_value;
 use crate::session::{SessionId, duration};
@@ -50,7 +51,7 @@ impl Args {
         let asked = Prune {
             ids: ids.collect::<Result<_, Failure>>()?,
             older_than: self.older_than,
-            mode: if self.dry_run { Mode::Show } else { Mode::Do },
+            mode: Mode::of(self.dry_run),
             ignored: if self.discard_ignored {
                 Ignored::Discard
             } else {

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::common::Exchange;
 use super::error::Failure;
 use super::out;
+use crate::ops::mode::Mode;
 use crate::ops::parcel::{Holds, Sent};
 use crate::ops::push::{Line, Push, Report, push};
 use crate::render::escape;
@@ -38,7 +39,7 @@ impl Args {
             &Push {
                 remote: self.exchange.remote(),
                 ids: &ids,
-                dry_run: self.dry_run,
+                mode: Mode::of(self.dry_run),
             },
         )?;
         if self.exchange.json {

@@ -6,6 +6,7 @@
 use super::error::{Doing, Error, Result};
 use super::fence::refused;
 use super::fetch::{Fate, follow};
+use super::mode::Mode;
 use super::own_name::is_unseen;
 use super::push::{adopt, remember, send};
 use super::record::{load, propose};
@@ -148,7 +149,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
             hand_in(ws, remote, ours)?;
             continue;
         };
-        let report = follow(ws, remote, &names, &Here::read(ws, remote)?, false)?;
+        let report = follow(ws, remote, &names, &Here::read(ws, remote)?, Mode::Do)?;
         for line in report.lines {
             match line.fate {
                 Fate::Refused(why) => {
@@ -176,7 +177,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
 /// Sends what this clone has of a session; a log that isn't taken is an error.
 fn hand_in(ws: &Workspace, remote: &Remote<'_>, session: Session) -> Result<()> {
     let id = session.id().clone();
-    for line in send(ws, remote, vec![session], false)?.lines {
+    for line in send(ws, remote, vec![session], Mode::Do)?.lines {
         if let super::parcel::Sent::Refused(why) = line.log {
             return Err(refused(&id, remote, why));
         }

@@ -7,6 +7,7 @@ use gix::ObjectId;
 use super::branch::{self, Followed};
 use super::error::{Error, Result};
 use super::fence;
+use super::mode::Mode;
 use super::own_name::contradiction;
 use super::provenance;
 use super::remotes::{chosen, is_home};
@@ -35,8 +36,8 @@ pub struct Fetch<'a> {
     pub ids: &'a [SessionId],
     /// The uncommitted work too, of every clone that has some.
     pub work: bool,
-    /// Only what would come is told; nothing is fetched.
-    pub dry_run: bool,
+    /// Where it is only shown, nothing is fetched.
+    pub mode: Mode,
 }
 
 /// What came.
@@ -126,14 +127,14 @@ pub fn fetch(ws: &mut Workspace, what: &Fetch<'_>) -> Result<Report> {
     let (here, names) = Here::read_during(ws, &remote, || names(&remote, what.ids, asked));
     let (here, names) = (here?, names?);
     check_known(&remote, &here, &names, what.ids)?;
-    let mut report = follow(ws, &remote, &names, &here, what.dry_run)?;
-    if !what.dry_run {
+    let mut report = follow(ws, &remote, &names, &here, what.mode)?;
+    if what.mode == Mode::Do {
         report.vanish(drop_vanished(ws, &remote, &here, &names, what.ids)?);
     }
-    if what.ids.is_empty() && !what.dry_run {
+    if what.ids.is_empty() && what.mode == Mode::Do {
         note_asked(ws, remote.name())?;
     }
-    if what.work && !what.dry_run {
+    if what.work && what.mode == Mode::Do {
         let super::work::Came { mut whose, set_aside } = super::work::bring_all(ws, &remote, &names.works)?;
         report.works_set_aside = set_aside;
         whose.extend(what.ids.iter().cloned());
@@ -180,13 +181,7 @@ fn branches(ws: &Workspace, ids: BTreeSet<SessionId>) -> Result<Vec<(SessionId, 
 }
 
 /// Fetches those of the named logs that differ from ours, and moves ours to where they are.
-pub fn follow(
-    ws: &Workspace,
-    remote: &Remote<'_>,
-    names: &Names,
-    here: &Here,
-    dry_run: bool,
-) -> Result<Report> {
+pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, here: &Here, mode: Mode) -> Result<Report> {
     let Here { logs: local, seen } = here;
     let mut report = Report {
         remote: remote.name().to_owned(),
@@ -198,8 +193,9 @@ pub fn follow(
         works_set_aside: Vec::new(),
     };
     let (mut ours, mut theirs) = (Walk::through(local), Walk::through(seen));
-    let mut differs =
-        |id: &SessionId, oid: ObjectId| ours.at(id) != Some(oid) || (!dry_run && theirs.at(id) != Some(oid));
+    let mut differs = |id: &SessionId, oid: ObjectId| {
+        ours.at(id) != Some(oid) || (mode == Mode::Do && theirs.at(id) != Some(oid))
+    };
     let changed: Vec<(SessionId, ObjectId)> = names
         .logs
         .iter()
@@ -209,9 +205,9 @@ pub fn follow(
     report.unchanged = names.logs.len() - changed.len();
     let mut moves: Vec<(Session, Expected)> = Vec::new();
     let mut fates: Vec<Fate> = Vec::new();
-    let brought = match dry_run {
-        true => foresee(ws, &changed, here),
-        false => {
+    let brought = match mode {
+        Mode::Show => foresee(ws, &changed, here),
+        Mode::Do => {
             let along = provenance::is_wanted(ws, remote, names.notes)?.then_some(NOTES);
             let brought = bring_with(ws, remote, &changed, seen, along)?.into_iter();
             brought.map(|(id, brought)| (id, Some(brought))).collect()
@@ -260,13 +256,13 @@ pub fn follow(
             },
         };
         // One that can't give way to its new owner, say, hinders no other.
-        let step = match step(ws, remote, ours, &theirs, dry_run) {
+        let step = match step(ws, remote, ours, &theirs, mode) {
             Err(error) if !is_cut(&error) => Step::Told(Fate::Refused(error.to_string())),
             step => step?,
         };
         match step {
             Step::Nothing => report.unchanged += 1,
-            Step::Move(..) if dry_run => {
+            Step::Move(..) if mode == Mode::Show => {
                 let fate = Fate::Pending;
                 report.lines.push(Line { id, fate });
             }
@@ -277,7 +273,7 @@ pub fn follow(
             }
         }
     }
-    if dry_run {
+    if mode == Mode::Show {
         return Ok(report);
     }
     let alone = names.logs.len() == 1;
@@ -351,7 +347,7 @@ fn step(
     remote: &Remote<'_>,
     ours: Option<Session>,
     theirs: &Session,
-    dry_run: bool,
+    mode: Mode,
 ) -> Result<Step> {
     let Some(ours) = ours else {
         return Ok(Step::Move(Expected::Absent, Fate::New));
@@ -376,7 +372,7 @@ fn step(
         Relation::Same => Step::Nothing,
         Relation::Ahead => Step::Told(Fate::Ahead),
         Relation::Behind | Relation::Diverged if lost && is_home(ws, summary, remote) => {
-            if dry_run {
+            if mode == Mode::Show {
                 return Ok(Step::Told(Fate::Pending));
             }
             fence::fence(ws, remote, &ours, theirs)?;
@@ -384,7 +380,7 @@ fn step(
         }
         Relation::Behind => Step::Move(Expected::At(ours.tip), Fate::Updated),
         Relation::Diverged if !ws.owns(summary) && is_home(ws, summary, remote) => {
-            if dry_run {
+            if mode == Mode::Show {
                 return Ok(Step::Told(Fate::Pending));
             }
             fence::give_way(ws, remote, &ours, theirs)?;

@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod job;
 pub mod launch;
 pub mod local;
+pub mod mode;
 pub mod note;
 pub mod own_name;
 pub mod parcel;

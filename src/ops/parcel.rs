@@ -7,6 +7,7 @@ use gix::ObjectId;
 use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
+use super::mode::Mode;
 use super::push::{Line, WENT_ON, regained};
 use super::record::propose;
 use super::tracking::{Brought, What, bring, last_seen, names};
@@ -55,7 +56,7 @@ pub struct Known {
 
 impl Known {
     /// Asks the remote for its names, and finds out which of these sessions went on there.
-    pub fn ask(ws: &Workspace, remote: &Remote<'_>, sessions: &[Session], dry_run: bool) -> Result<Known> {
+    pub fn ask(ws: &Workspace, remote: &Remote<'_>, sessions: &[Session], mode: Mode) -> Result<Known> {
         let there = names(remote, &[], What::Work)?;
         let mut known = Known {
             logs: there.logs,
@@ -82,7 +83,7 @@ impl Known {
             .keys()
             .filter_map(|id| Some(((*id).clone(), *known.logs.get(*id)?)))
             .collect();
-        if dry_run {
+        if mode == Mode::Show {
             for ((id, tip), ours) in changed.into_iter().zip(ours.values()) {
                 known.foreseen.insert(id, foresee(ws, ours, tip));
             }
@@ -155,7 +156,7 @@ impl Parcel {
         mut session: Session,
         mut works: Vec<(String, ObjectId)>,
         known: Option<&Known>,
-        dry_run: bool,
+        mode: Mode,
     ) -> Result<Parcel> {
         if let Some(regained) = known.and_then(|known| known.regained.get(session.id())) {
             session = regained.clone();
@@ -173,7 +174,7 @@ impl Parcel {
                 Some(there) if there == oid => false,
                 // Each clone alone writes its own, so what is there of another one may be newer than what is here.
                 Some(there) => {
-                    !dry_run
+                    mode == Mode::Do
                         || *name == own
                         || objects::exists(&ws.repo, *there)
                             && objects::is_ancestor(&ws.repo, *there, *oid).unwrap_or(false)
@@ -197,7 +198,7 @@ impl Parcel {
             None => Sent::Pending,
         };
         let first = match summary.home {
-            None if ws.owns(summary) && !dry_run && log_sent == Sent::Pending => {
+            None if ws.owns(summary) && mode == Mode::Do && log_sent == Sent::Pending => {
                 let url = remote.public_url();
                 Some(propose(ws, &session, Kind::Home, Claim::Plain, |event| {
                     event.summary.home = Some(url.clone());

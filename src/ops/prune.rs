@@ -12,6 +12,7 @@ use super::aside::{ignored, is_outdated};
 use super::branch;
 use super::error::{Error, Result};
 use super::local::Place;
+use super::mode::Mode;
 use super::record::load;
 use super::recover::reconcile;
 use super::select::local_ids;
@@ -38,14 +39,6 @@ pub struct Prune {
 
 /// Why a worktree is kept of which everything else is saved.
 pub const HAS_IGNORED: &str = "it has ignored files";
-
-/// Whether anything is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    #[default]
-    Do,
-    Show,
-}
 
 /// What becomes of a worktree that has ignored files, which no snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,6 +7,7 @@ use gix::ObjectId;
 use super::error::{Error, Result};
 use super::fence::refused;
 use super::fetch::is_cut;
+use super::mode::Mode;
 use super::own_name::contradiction;
 use super::parcel::{Holds, Known, Parcel, Sent};
 use super::provenance;
@@ -29,8 +30,8 @@ pub struct Push<'a> {
     pub remote: Option<&'a str>,
     /// All, if empty.
     pub ids: &'a [SessionId],
-    /// Only what would go is told.
-    pub dry_run: bool,
+    /// Where it is only shown, nothing is sent.
+    pub mode: Mode,
 }
 
 /// What went.
@@ -72,8 +73,8 @@ pub fn push(ws: &mut Workspace, what: &Push<'_>) -> Result<Report> {
         [] => ws.store().list()?.sessions,
         ids => ids.iter().map(|id| load(ws, id)).collect::<Result<_>>()?,
     };
-    let report = send(ws, &remote, sessions, what.dry_run)?;
-    if !what.dry_run {
+    let report = send(ws, &remote, sessions, what.mode)?;
+    if what.mode == Mode::Do {
         note_sent(ws, remote.name())?;
     }
     Ok(report)
@@ -88,7 +89,7 @@ pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
     let Some(remote) = home(ws, &session.event.summary)? else {
         return Ok(());
     };
-    for line in send(ws, &remote, vec![session], false)?.lines {
+    for line in send(ws, &remote, vec![session], Mode::Do)?.lines {
         if let Sent::Refused(why) = line.log {
             return Err(refused(id, &remote, why));
         }
@@ -97,10 +98,10 @@ pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
 }
 
 /// Sends these sessions' work and logs.
-pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run: bool) -> Result<Report> {
-    let known = match sessions.len() <= FEW && !dry_run {
+pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, mode: Mode) -> Result<Report> {
+    let known = match sessions.len() <= FEW && mode == Mode::Do {
         true => None,
-        false => Some(Known::ask(ws, remote, &sessions, dry_run)?),
+        false => Some(Known::ask(ws, remote, &sessions, mode)?),
     };
     let here = works_here(ws, &sessions)?;
     let alone = sessions.len() == 1;
@@ -109,7 +110,7 @@ pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run
     for session in sessions {
         let id = session.id().clone();
         let works = here.get(&id).cloned().unwrap_or_default();
-        match Parcel::pack(ws, remote, session, works, known.as_ref(), dry_run) {
+        match Parcel::pack(ws, remote, session, works, known.as_ref(), mode) {
             Ok(parcel) => parcels.push(parcel),
             // One that can't be read keeps no other here.
             Err(error) if !alone => lines.push(Line {
@@ -121,9 +122,9 @@ pub fn send(ws: &Workspace, remote: &Remote<'_>, sessions: Vec<Session>, dry_run
             Err(error) => return Err(error),
         }
     }
-    let notes = match dry_run {
-        true => None,
-        false => deliver(ws, remote, &mut parcels)?,
+    let notes = match mode {
+        Mode::Show => None,
+        Mode::Do => deliver(ws, remote, &mut parcels)?,
     };
     lines.extend(parcels.into_iter().map(Parcel::line));
     lines.sort_by(|a, b| a.id.cmp(&b.id));

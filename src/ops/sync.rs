@@ -2,6 +2,7 @@
 
 use super::error::{Error, Result};
 use super::fetch::{self, Fate, follow};
+use super::mode::Mode;
 use super::push::{self, send};
 use super::record::{TRIES, load};
 use super::rejoin::rejoin;
@@ -41,7 +42,7 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
         let (here, names) = Here::read_during(ws, &remote, || names(&remote, ids, What::Inbox));
         let (here, names) = (here?, names?);
         fetch::check_known(&remote, &here, &names, ids)?;
-        let mut fetched = follow(ws, &remote, &names, &here, false)?;
+        let mut fetched = follow(ws, &remote, &names, &here, Mode::Do)?;
         fetched.vanish(drop_vanished(ws, &remote, &here, &names, ids)?);
         if ids.is_empty() {
             note_asked(ws, remote.name())?;
@@ -90,7 +91,7 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             .filter_map(|id| ws.store().load(id).transpose())
             .collect::<std::result::Result<_, _>>()?,
     };
-    let sent = send(ws, &remote, sessions, false)?;
+    let sent = send(ws, &remote, sessions, Mode::Do)?;
     let unsent = requests::send_waiting(ws, &remote, ids)?;
     clear(ws, &remote, &done)?;
     Ok(Report {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::error::{Error, Result};
 use super::fetch::{Fate, follow};
+use super::mode::Mode;
 use super::record::{load, spec};
 use super::recover::GRACE;
 use super::relay;
@@ -207,7 +208,7 @@ pub fn bring(ws: &Workspace, session: &Session) -> Result<Option<String>> {
         return Ok(None);
     };
     let names = names(&remote, std::slice::from_ref(session.id()), What::Logs)?;
-    let report = follow(ws, &remote, &names, &Here::read(ws, &remote)?, false)?;
+    let report = follow(ws, &remote, &names, &Here::read(ws, &remote)?, Mode::Do)?;
     Ok(report.lines.into_iter().find_map(|line| match line.fate {
         Fate::Refused(why) => Some(why),
         _ => None,

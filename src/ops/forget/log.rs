@@ -9,6 +9,7 @@ use crate::git::remote::{Lease, Pushed, Remote, Update};
 use crate::ops::error::{Error, Result};
 use crate::ops::fence::refused;
 use crate::ops::fetch::{Fate, follow};
+use crate::ops::mode::Mode;
 use crate::ops::push::{adopt, remember};
 use crate::ops::record::{TRIES, load, propose};
 use crate::ops::sync::merge_home;
@@ -90,7 +91,7 @@ fn level(ws: &Workspace, home: &Remote<'_>, id: &SessionId) -> Result<Names> {
         logs: there.logs.clone(),
         ..Names::default()
     };
-    for line in follow(ws, home, &logs, &Here::read(ws, home)?, false)?.lines {
+    for line in follow(ws, home, &logs, &Here::read(ws, home)?, Mode::Do)?.lines {
         match (line.fate, there.logs.get(id)) {
             (Fate::Refused(why), _) => return Err(refused(id, home, why)),
             (Fate::Diverged, Some(tip)) => {
