@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a round of KILL waits before it looks for what came meanwhile.
 const ROUND: Duration = Duration::from_millis(50);
-/// The pause between two looks at whether the grace is to be cut short.
+/// The pause between two looks at whether the grace is to be cut short, or a lease is free.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How a job is to be ended.
@@ -153,6 +154,8 @@ fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
                 if !stopped.unseen || start.elapsed() >= PATIENCE {
                     return Ok(());
                 }
+                // Whoever has it may be about to go.
+                thread::sleep(LOOK);
             }
             empty = true;
             continue;
