@@ -47,7 +47,7 @@ pub fn autopsy(ws: &Workspace, session: &Session) -> Result<Option<Autopsy>> {
     }
     match difference(ws, session) {
         Ok(difference) if !difference.is_empty() => autopsy.changed = stat(ws, &difference)?,
-        Ok(_) | Err(Error::Forgotten(_) | Error::WorkElsewhere { .. }) => {}
+        Ok(_) | Err(Error::Forgotten(_) | Error::WorkElsewhere { .. } | Error::Lacking { .. }) => {}
         Err(error) => return Err(error),
     }
     Ok(Some(autopsy))

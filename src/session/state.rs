@@ -35,6 +35,9 @@ pub enum Kind {
     Answer,
     Home,
     Merge,
+    /// A step of a newer format, which this version has no word for: it is read and never written.
+    #[serde(rename = "unknown")]
+    Newer,
 }
 
 /// How ownership is taken.
@@ -108,7 +111,7 @@ impl State {
 }
 
 impl Kind {
-    /// Every kind of event.
+    /// Every kind of event that this version knows.
     pub const ALL: [Kind; 12] = [
         Kind::Create,
         Kind::Start,
@@ -124,7 +127,7 @@ impl Kind {
         Kind::Merge,
     ];
 
-    /// Gives the word that is written into events.
+    /// Gives the word that is written into events, and what is shown for one that can't be.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Create => "create",
@@ -139,6 +142,7 @@ impl Kind {
             Kind::Answer => "answer",
             Kind::Home => "home",
             Kind::Merge => "merge",
+            Kind::Newer => "unknown",
         }
     }
 

@@ -118,16 +118,21 @@ impl Block {
 
 /// Reads an event from its commit.
 ///
-/// `at` and `by` are the committer's. Trailers that are unknown are kept as they are.
+/// `at` and `by` are the committer's. Trailers that are unknown are kept as they are. Of a newer format, a kind of event
+/// that is unknown is [`Kind::Newer`], and any other value that is, absent, so that the rest can be shown.
 ///
 /// # Errors
 /// Commits without the trailers that every event has, or with values that mean nothing.
 pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreign> {
     let seen = Seen::of(message);
     let format = seen.read(Key::Format)?;
-    let kind: Kind = seen.read(Key::Event)?;
+    let is_newer = format > FORMAT;
+    let kind: Kind = match seen.read(Key::Event) {
+        Err(Foreign::Bad { .. }) if is_newer => Kind::Newer,
+        kind => kind?,
+    };
     let id: SessionId = seen.read(Key::Id)?;
-    let from: Option<State> = seen.maybe(Key::From)?;
+    let from: Option<State> = seen.maybe(Key::From, is_newer)?;
     let labels = seen.all(Key::Label).filter_map(|label| {
         label
             .split_once('=')
@@ -141,17 +146,17 @@ pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreig
         host: seen.text(Key::Host).unwrap_or_default(),
         created: seen.read(Key::Created)?,
         branch: seen.text(Key::Branch),
-        base: seen.maybe(Key::Base)?,
-        head: seen.maybe(Key::Head)?,
-        work: seen.maybe(Key::Work)?,
+        base: seen.maybe(Key::Base, is_newer)?,
+        head: seen.maybe(Key::Head, is_newer)?,
+        work: seen.maybe(Key::Work, is_newer)?,
         title: seen.text(Key::Title),
         worker: seen.text(Key::Worker),
         issue: seen.text(Key::Issue),
         labels: labels.collect(),
-        parent: seen.maybe(Key::Parent)?,
+        parent: seen.maybe(Key::Parent, is_newer)?,
         home: seen.text(Key::Home),
-        deadline: seen.maybe(Key::Deadline)?,
-        outcome: seen.maybe::<Outcome>(Key::Outcome)?,
+        deadline: seen.maybe(Key::Deadline, is_newer)?,
+        outcome: seen.maybe(Key::Outcome, is_newer)?,
         reason: seen.text(Key::Reason),
         unsaved: seen.all(Key::Unsaved).collect(),
         frozen: seen.text(Key::Frozen).is_some_and(|value| value == "true"),
@@ -176,7 +181,7 @@ pub fn decode(message: &BStr, at: Timestamp, by: String) -> Result<Event, Foreig
         claim: seen.text(Key::Claim),
         intent: seen.text(Key::Intent),
         request: seen.text(Key::Request),
-        superseded: seen.maybe(Key::Superseded)?,
+        superseded: seen.maybe(Key::Superseded, is_newer)?,
         forgotten,
         summary: Summary {
             other: seen.other,
@@ -313,8 +318,11 @@ impl<'a> Seen<'a> {
         parse(key, self.raw(key).ok_or(Foreign::Missing(key.name()))?)
     }
 
-    fn maybe<T: Word>(&self, key: Key) -> Result<Option<T>, Foreign> {
-        self.raw(key).map(|value| parse(key, value)).transpose()
+    fn maybe<T: Word>(&self, key: Key, is_newer: bool) -> Result<Option<T>, Foreign> {
+        match self.raw(key).map(|value| parse(key, value)).transpose() {
+            Err(_) if is_newer => Ok(None),
+            read => read,
+        }
     }
 }
 

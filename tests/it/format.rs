@@ -258,15 +258,35 @@ on_every_format! {
         let owner = sandbox.trailer(&owned, "Owner");
         let message = created("future", 2, "Session-Title: From tomorrow\n").replace("somebody", &owner);
         let before = write_event(sandbox, "future", "{\"command\":[\"true\"]}", &message);
-        sandbox.session("list").ok().prints("From tomorrow");
-        sandbox.session("show future").ok();
-        for verb in ["start", "terminate", "note -m x"] {
-            sandbox
-                .session(&format!("{verb} future"))
-                .fails(1)
-                .says("format 2");
+        // With a step and an outcome that nobody knows today.
+        let root = created("unheard-of", 2, "Session-Title: Unheard of\n").replace("somebody", &owner);
+        write_event(sandbox, "unheard-of", "{\"command\":[\"true\"]}", &root);
+        let step = root
+            .replace("Event: create", "Event: dream\nSession-From: asleep")
+            .replace("Seq: 1", "Seq: 2");
+        let message = sandbox.root().join("tmp/step");
+        fs::write(&message, format!("{step}Session-Outcome: evaporated\n")).unwrap();
+        let tip = "refs/sessions/unheard-of";
+        let odd = sandbox.git(&format!(
+            "commit-tree '{tip}^{{tree}}' -p {tip} -F \"{}\"",
+            message.display()
+        ));
+        sandbox.git(&format!("update-ref {tip} {odd}"));
+        sandbox.session("list").ok().prints("From tomorrow").prints("Unheard of");
+        for (id, before) in [("future", before), ("unheard-of", odd)] {
+            for verb in ["show", "show --json", "log --json"] {
+                sandbox.session(&format!("{verb} {id}")).ok().prints(id);
+            }
+            for verb in ["start", "terminate", "note -m x"] {
+                sandbox.session(&format!("{verb} {id}")).fails(1).says("format 2");
+            }
+            assert_eq!(sandbox.tip(id), before);
         }
-        assert_eq!(sandbox.tip("future"), before);
+        sandbox.session("log unheard-of").ok().prints("unknown");
+        // What claims to be of a format that is known has to make sense.
+        let nonsense = step.replace("Format: 2", "Format: 1").replace("unheard-of", "nonsense");
+        write_event(sandbox, "nonsense", "{\"command\":[\"true\"]}", &nonsense);
+        sandbox.session("list").ok().says("nonsense");
     }
 
     fn a_session_owned_elsewhere_is_shown_and_not_touched(sandbox: &Sandbox) {
