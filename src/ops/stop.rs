@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::aside::is_outdated;
+use super::branch;
 use super::error::{Error, Result};
 use super::launch::nudge;
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
@@ -74,7 +75,16 @@ pub fn terminate(ws: &mut Workspace, id: &SessionId, stop: &Stop) -> Result<Sess
             };
             settle(ws, id, Kind::Terminate, &end)
         }
-        _ => end(ws, &guard, id, Kind::Terminate, stop),
+        _ => {
+            let run_dir = ws.run_dir(id);
+            let went_on_elsewhere = is_outdated(ws, &session, run_dir.place()?.as_ref())?;
+            let ended = end(ws, &guard, id, Kind::Terminate, stop)?;
+            if went_on_elsewhere {
+                // The worktree that held the branch is parked, so that it can follow to where the session ended.
+                branch::follow(ws, &ended)?;
+            }
+            Ok(ended)
+        }
     }
 }
 

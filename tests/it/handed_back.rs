@@ -26,7 +26,7 @@ fn handed_back(team: &Team) -> Held {
     b.meet(&mut there);
     b.order(
         &there,
-        "echo there > made.txt; echo there > \"$GIT_SESSION_STATE_DIR/memory\"",
+        "echo there > made.txt; echo there > \"$GIT_SESSION_STATE_DIR/memory\"; git commit -q --allow-empty -m 'made there'",
     );
     b.session("suspend moves").ok();
     b.session("push").ok();
@@ -97,6 +97,8 @@ on_every_format! {
         a.session("terminate moves").ok();
         assert_eq!(a.trailer(ID, "Work"), work);
         a.session("diff moves").ok().prints("+there");
+        // Who merges it gets what was committed there.
+        assert_eq!(a.git("log -1 --format=%s session/moves"), "made there");
         // What is in it was saved when it was suspended here.
         a.session("prune").ok().says(ID);
         assert!(!a.worktree(ID).exists());
