@@ -254,8 +254,10 @@ impl Repo {
     /// [`Error::NoSuchCommit`].
     pub fn resolve_commit(&self, revision: &str) -> Result<ObjectId> {
         let unknown = || Error::NoSuchCommit(revision.to_owned());
-        // gix takes other times for the same words, where it knows them.
-        let id = if self.ref_format() == RefFormat::Reftable || revision.contains("@{") {
+        // For the rest gix doesn't always find what git does: it takes other times for the same words, and knows no
+        // abbreviated SHA-256.
+        let is_name = revision == "HEAD" || (revision.starts_with("refs/") && !revision.contains("@{"));
+        let id = if self.ref_format() == RefFormat::Reftable || !is_name {
             let dir = self.workdir().unwrap_or(&self.common_dir).to_owned();
             let output = self
                 .git_in(&dir)?
