@@ -137,11 +137,6 @@ impl Remote<'_> {
         &self.name
     }
 
-    /// Whether it has a name in the configuration.
-    pub fn is_configured(&self) -> bool {
-        self.configured
-    }
-
     /// Whether the URL that was given has what lets its user in; what git's configuration knows doesn't count.
     pub fn is_secret(&self) -> bool {
         !self.configured && url::has_secret(&self.address)
