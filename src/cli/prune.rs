@@ -6,7 +6,7 @@ use super::common::{one, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::mode::Mode;
-use crate::ops::prune::{Finding, HAS_IGNORED, Ignored, Prune, Pruned, What, prune};
+use crate::ops::prune::{Finding, Ignored, Kept, Prune, Pruned, What, prune};
 use crate::render::escape;
 use crate::render::fields::path_value;
 use crate::session::{SessionId, duration};
@@ -86,11 +86,14 @@ impl Args {
             }
             if findings
                 .iter()
-                .any(|finding| finding.kept.as_deref() == Some(HAS_IGNORED))
+                .any(|finding| finding.kept == Some(Kept::HasIgnored))
             {
                 out::say("hint: '--discard-ignored' removes a worktree with its ignored files");
             }
-            if findings.iter().any(holds_unsaved) {
+            if findings
+                .iter()
+                .any(|finding| matches!(finding.kept, Some(Kept::Unsaved(_))))
+            {
                 out::say(
                     "hint: 'git switch -c BRANCH' there, and a commit, keep what is wanted; 'git worktree remove --force \
                      PATH' removes the rest",
@@ -101,12 +104,6 @@ impl Args {
     }
 }
 
-/// Whether it is kept for what was never saved: each reason of that kind has the word.
-fn holds_unsaved(finding: &Finding) -> bool {
-    let why = finding.kept.as_deref().unwrap_or_default();
-    matches!(finding.what, What::Worktree(_)) && why.contains(" saved") && !why.starts_with("it is locked")
-}
-
 fn line(finding: &Finding, dry_run: bool) -> String {
     let what = match &finding.what {
         What::Worktree(path) => format!("worktree '{}'", escape(&path.to_string_lossy())),
@@ -115,12 +112,16 @@ fn line(finding: &Finding, dry_run: bool) -> String {
     let ignored = finding
         .ignored
         .as_deref()
-        .map_or_else(String::new, |what| match finding.kept.as_deref() {
-            Some(HAS_IGNORED) => format!(": {}", escape(what)),
+        .map_or_else(String::new, |what| match finding.kept {
+            Some(Kept::HasIgnored) => format!(": {}", escape(what)),
             _ => format!(", ignored: {}", escape(what)),
         });
     match (&finding.kept, dry_run) {
-        (Some(why), _) => format!("{}: keeps {what}: {}{ignored}", finding.id, escape(why)),
+        (Some(why), _) => format!(
+            "{}: keeps {what}: {}{ignored}",
+            finding.id,
+            escape(&why.to_string())
+        ),
         (None, true) => format!("{}: would remove {what}{ignored}", finding.id),
         (None, false) => format!("{}: removed {what}{ignored}", finding.id),
     }
@@ -128,7 +129,8 @@ fn line(finding: &Finding, dry_run: bool) -> String {
 
 fn to_json(finding: &Finding) -> serde_json::Value {
     let mut value = json!({ "id": finding.id.as_str() });
-    for (name, what) in [("kept", &finding.kept), ("ignored", &finding.ignored)] {
+    let kept = finding.kept.as_ref().map(Kept::to_string);
+    for (name, what) in [("kept", &kept), ("ignored", &finding.ignored)] {
         if let Some(what) = what {
             value[name] = json!(what);
         }

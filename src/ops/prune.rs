@@ -1,5 +1,6 @@
 //! `prune`: removes parked worktrees and merged branches of ended sessions, and only what is saved.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,9 +38,6 @@ pub struct Prune {
     pub ignored: Ignored,
 }
 
-/// Why a worktree is kept of which everything else is saved.
-pub const HAS_IGNORED: &str = "it has ignored files";
-
 /// What becomes of a worktree that has ignored files, which no snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ignored {
@@ -48,13 +46,33 @@ pub enum Ignored {
     Discard,
 }
 
+/// Why something is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Of a worktree, all but ignored files is saved.
+    HasIgnored,
+    /// It holds what was never saved.
+    Unsaved(String),
+    /// It is in use, or can't be told to be of no use.
+    Used(String),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::HasIgnored => f.write_str("it has ignored files"),
+            Kept::Unsaved(why) | Kept::Used(why) => f.write_str(why),
+        }
+    }
+}
+
 /// One thing that was, or would be, removed or kept.
 #[derive(Debug)]
 pub struct Finding {
     pub id: SessionId,
     pub what: What,
     /// Why it is kept; none if it goes.
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
     /// Ignored files in it, which no snapshot holds.
     pub ignored: Option<String>,
 }
@@ -130,7 +148,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
             false => why_kept_of_another(ws, &session, &found)?,
         };
         if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
-            kept = Some(HAS_IGNORED.to_owned());
+            kept = Some(Kept::HasIgnored);
         }
         if kept.is_none() && prune.mode == Mode::Do {
             worktree::remove(&ws.repo, &found, &ws.trash())?;
@@ -163,7 +181,9 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
         findings.push(Finding {
             id: id.clone(),
             what: What::Worktree(moved.path),
-            kept: Some("it was moved there since; 'git worktree remove' removes it".to_owned()),
+            kept: Some(Kept::Used(
+                "it was moved there since; 'git worktree remove' removes it".to_owned(),
+            )),
             ignored: None,
         });
     }
@@ -193,34 +213,33 @@ fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
 }
 
 /// The reason for which a worktree stays; none if all that is in it is saved.
-fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<String>> {
+fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let summary = &session.event.summary;
     if let Some(lock) = &found.lock {
-        return Ok(Some(format!("it is locked: {lock}")));
+        return Ok(Some(locked(lock)));
     }
     if let Some(first) = summary.unsaved.first() {
-        return Ok(Some(format!("not all of it is saved: {first}")));
+        return Ok(Some(partly_saved(first)));
     }
     let Some(work) = summary.work else {
-        return Ok(Some("its work was never saved".to_owned()));
+        return Ok(Some(never_saved()));
     };
     why_changed(ws, summary, found, work)
 }
 
 /// The same for a worktree that a former owner has left: it holds what that one saved before another clone went on.
-fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<String>> {
+fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let id = session.id();
     let run_dir = ws.run_dir(id);
     if found.lock.is_some() && !is_locked_for(found, id) {
-        return Ok(found.lock.as_ref().map(|lock| format!("it is locked: {lock}")));
+        return Ok(found.lock.as_deref().map(locked));
     }
     if run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held {
-        return Ok(Some("its worker is alive".to_owned()));
+        return Ok(Some(Kept::Used("its worker is alive".to_owned())));
     }
-    let never = || Ok(Some("its work was never saved".to_owned()));
     let place = run_dir.place()?;
     let Some(work) = place.and_then(|place| ObjectId::from_hex(place.work?.as_bytes()).ok()) else {
-        return never();
+        return Ok(Some(never_saved()));
     };
     let mut is_kept = false;
     for reference in ws.repo.refs().list(&names::works(id))? {
@@ -229,7 +248,7 @@ fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> R
         }
     }
     if !is_kept {
-        return never();
+        return Ok(Some(never_saved()));
     }
     let mut unsaved = None;
     ws.store().every_event(session, |_, event| {
@@ -238,18 +257,13 @@ fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> R
         }
     })?;
     match unsaved {
-        Some(first) => Ok(Some(format!("not all of it is saved: {first}"))),
+        Some(first) => Ok(Some(partly_saved(&first))),
         None => why_changed(ws, &session.event.summary, found, work),
     }
 }
 
 /// What is in a worktree that its saved work has otherwise; none if it is that work.
-fn why_changed(
-    ws: &Workspace,
-    summary: &Summary,
-    found: &Worktree,
-    work: ObjectId,
-) -> Result<Option<String>> {
+fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: ObjectId) -> Result<Option<Kept>> {
     let signed = ws.sign()?;
     let capture = Capture {
         worktree: &found.path,
@@ -263,7 +277,20 @@ fn why_changed(
         durability: ws.store().durability(),
     };
     let difference = snapshot::differs(&ws.repo, &capture, work)?;
-    Ok(difference.map(|what| format!("it was changed since it was saved: {what}")))
+    let unsaved = |what| Kept::Unsaved(format!("it was changed since it was saved: {what}"));
+    Ok(difference.map(unsaved))
+}
+
+fn locked(lock: &str) -> Kept {
+    Kept::Used(format!("it is locked: {lock}"))
+}
+
+fn never_saved() -> Kept {
+    Kept::Unsaved("its work was never saved".to_owned())
+}
+
+fn partly_saved(first: &str) -> Kept {
+    Kept::Unsaved(format!("not all of it is saved: {first}"))
 }
 
 /// Ignored files and directories with their size, in words; none if there are none.
@@ -336,7 +363,8 @@ fn merged_branch(
         (false, _) => Some("it is not merged into HEAD".to_owned()),
         (true, Some(path)) => Some(format!("it is checked out at '{}'", path.display())),
         (true, None) => None,
-    };
+    }
+    .map(Kept::Used);
     if kept.is_none() && prune.mode == Mode::Do {
         let durability = ws.store().durability();
         let removed = ws
@@ -344,7 +372,7 @@ fn merged_branch(
             .refs()
             .update(&full, None, Expected::At(tip), durability)?;
         if let Outcome::Moved(_) = removed {
-            let kept = Some("it moved meanwhile".to_owned());
+            let kept = Some(Kept::Used("it moved meanwhile".to_owned()));
             let ignored = None;
             return Ok(Some(Finding {
                 id,
