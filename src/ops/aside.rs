@@ -12,7 +12,7 @@ use super::own_name::was_launched_here;
 use super::settle::save;
 use super::workspace::{Workspace, random_word};
 use crate::git::refs::Target;
-use crate::git::snapshot::{self, Capture};
+use crate::git::snapshot::{self, Capture, Unsaved};
 use crate::git::worktree::{self, Worktree};
 use crate::store::{Session, names};
 
@@ -125,19 +125,25 @@ impl Aside {
     }
 
     /// Puts what git ignores into the new worktree, where that has nothing in its place, and lets the rest go; where
-    /// something had no place, the old directory stays.
-    pub fn give_back(self, ws: &Workspace, path: &Path) -> Result<()> {
-        let mut all = true;
-        for name in &self.ignored {
-            let name = name.to_path_lossy();
-            let (from, to) = (self.dir.join(&name), path.join(&name));
-            let free = to.symlink_metadata().is_err() && is_within(path, &name);
-            all &= free && std::fs::rename(&from, &to).is_ok();
+    /// something had no place, the old directory stays, and each is given.
+    pub fn give_back(self, ws: &Workspace, path: &Path) -> Result<Vec<Unsaved>> {
+        let mut left = Vec::new();
+        for name in self.ignored {
+            let inner = name.to_path_lossy();
+            let (from, to) = (self.dir.join(&inner), path.join(&inner));
+            let free = to.symlink_metadata().is_err() && is_within(path, &inner);
+            if !free || std::fs::rename(&from, &to).is_err() {
+                let why = format!(
+                    "git ignores it, and it has no place there: it is in '{}'",
+                    from.display()
+                );
+                left.push(Unsaved::new(name, why));
+            }
         }
-        if all {
+        if left.is_empty() {
             worktree::discard(&self.dir, &ws.trash())?;
         }
-        Ok(())
+        Ok(left)
     }
 }
 

@@ -180,7 +180,7 @@ pub fn for_resume(
         Ok(restored) => {
             finished(&run_dir, Some(work))?;
             if let Some(aside) = aside {
-                aside.give_back(ws, &path)?;
+                unrestored.extend(aside.give_back(ws, &path)?);
             }
             unrestored.extend(restored.unrestored);
             Ok(Ready {

@@ -292,7 +292,7 @@ on_every_format! {
         b.session("push").ok();
         std::fs::write(a.worktree("linked").join("build/kept.ignored"), "mine\n").unwrap();
         a.session("fetch").ok();
-        a.session("resume linked --trust").ok();
+        let resumed = a.session("resume linked --trust").ok().to_string();
         a.hear("up");
         assert!(a.worktree("linked").join("build").is_symlink());
         let left: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -300,6 +300,7 @@ on_every_format! {
         // It is kept in the old directory.
         let kept = crate::sandbox::traces::files_with(&a.root().join("repo.sessions"), "mine");
         assert_eq!(kept.len(), 1, "{kept:?}");
+        assert!(resumed.contains(kept[0].to_str().unwrap()), "{resumed}");
         a.end("linked");
     }
 }
