@@ -129,3 +129,23 @@ fn clean(mut text: BString) -> BString {
     text.retain(|byte| !matches!(byte, b'<' | b'>' | b'\n' | b'\0'));
     text.trim().into()
 }
+
+/// The keys and values of a configuration file that is none of the repository's; none where git can't read it.
+pub fn entries(repo: &Repo, config: Vec<u8>) -> Result<Option<Vec<(BString, BString)>>> {
+    let listed = repo
+        .git()?
+        .args(["config", "--file", "-", "--list", "-z"])
+        .input(config)
+        .output()?;
+    if !listed.status.success() {
+        return Ok(None);
+    }
+    let entries = listed
+        .stdout
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty());
+    let entries = entries
+        .map(|entry| entry.split_once_str("\n").unwrap_or((entry, b"true")))
+        .map(|(key, value)| (key.into(), value.into()));
+    Ok(Some(entries.collect()))
+}

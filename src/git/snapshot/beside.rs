@@ -11,25 +11,15 @@ use gix::ObjectId;
 use gix::bstr::{BStr, ByteSlice};
 use gix::objs::tree::{Entry, EntryKind};
 
-use super::capture::{Capture, Extra};
-use super::manifest::{self, Manifest, Name, Odd};
+use super::manifest::{self, MIDST, Manifest, NESTED, Name, Odd, STAGES, STATE, SUBMODULES};
 use super::status::Status;
 use super::store::{Stored, store, write_tree};
 use super::walk::{join, place};
-use super::{Unsaved, midst, modules};
+use super::{Capture, Extra, Unsaved, midst, modules};
 use crate::git::batch::{Batch, FileError};
 use crate::git::objects::Object;
 use crate::git::repo::parse_oid;
 use crate::git::{Error, Repo, Result};
-
-/// The names under which directories are stored in a work commit's tree.
-pub const STATE: &str = "worker-state";
-pub const MIDST: &str = "git-state";
-pub const NESTED: &str = "nested";
-/// Files of submodules that differ from what their repositories have.
-pub const SUBMODULES: &str = "submodules";
-/// Blobs of files in conflict, which no other tree may hold.
-pub const STAGES: &str = "stages";
 
 /// The work commit's own tree.
 pub fn stored(

@@ -10,11 +10,10 @@ use std::path::Path;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{Entry, EntryKind};
 
-use super::beside::{MIDST, NESTED, STATE};
-use super::manifest::Odd;
-use super::restore::Source;
+use super::manifest::{MIDST, NESTED, Odd, STATE};
 use super::store::{Takes, unescape, unstore};
-use super::{Unsaved, Work, elsewhere, midst};
+use super::{Source, Unsaved, Work, elsewhere, midst};
+use crate::git::config::entries;
 use crate::git::objects;
 use crate::git::{Error, Repo, Result};
 
@@ -59,26 +58,6 @@ pub fn bring_back_nested(
 
 /// Why configuration is left out.
 const FOREIGN_CONFIG: &str = "configuration is not taken from a snapshot";
-
-/// The keys and values of a configuration file; none where git can't read it.
-pub fn entries(repo: &Repo, config: Vec<u8>) -> Result<Option<Vec<(BString, BString)>>> {
-    let listed = repo
-        .git()?
-        .args(["config", "--file", "-", "--list", "-z"])
-        .input(config)
-        .output()?;
-    if !listed.status.success() {
-        return Ok(None);
-    }
-    let entries = listed
-        .stdout
-        .split(|byte| *byte == 0)
-        .filter(|entry| !entry.is_empty());
-    let entries = entries
-        .map(|entry| entry.split_once_str("\n").unwrap_or((entry, b"true")))
-        .map(|(key, value)| (key.into(), value.into()));
-    Ok(Some(entries.collect()))
-}
 
 /// Writes a stored directory out; one that was empty or absent is made empty, except for git's own.
 pub fn bring_back(repo: &Repo, work: &Work, name: &str, to: &Path, takes: Takes) -> Result<Vec<Unsaved>> {

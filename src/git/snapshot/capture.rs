@@ -5,53 +5,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
 use gix::index::File;
 use gix::index::entry::Mode;
 
 use super::asking::{Refresh, status};
-use super::beside::{MIDST, NESTED, STAGES, SUBMODULES, stored};
+use super::beside::stored;
 use super::glance::glance;
 use super::index::Index;
-use super::manifest::{Manifest, Name};
+use super::manifest::{MIDST, Manifest, NESTED, Name, STAGES, SUBMODULES};
 use super::overlooked::overlooked;
 use super::status::Status;
 use super::trees::{index_tree, tree};
 use super::walk::{Walk, place, walk};
-use super::{SNAPSHOT, Unsaved, Work, index, midst, modules, read};
+use super::{Capture, SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
 use crate::git::objects::{self, Object};
 use crate::git::{Durability, Error, Repo, Result};
-
-/// What is to be captured.
-#[derive(Debug)]
-pub struct Capture<'a> {
-    pub worktree: &'a Path,
-    /// The worktree's own git directory.
-    pub git_dir: &'a Path,
-    /// The commit that the work began from.
-    pub base: Option<ObjectId>,
-    /// The work commit before.
-    pub previous: Option<ObjectId>,
-    /// A directory that is stored beside the work.
-    pub state_dir: Option<&'a Path>,
-    /// A file that is stored beside the work.
-    pub extra: Option<Extra<'a>>,
-    pub signature: &'a Signature,
-    pub message: &'a str,
-    pub durability: Durability,
-}
-
-/// A file that is stored beside the work.
-#[derive(Debug, Clone, Copy)]
-pub struct Extra<'a> {
-    /// Its name in the work commit's tree.
-    pub name: &'a str,
-    pub path: &'a Path,
-    /// How many bytes of its end are stored at most.
-    pub limit: u64,
-}
 
 /// What was captured.
 pub struct Captured {

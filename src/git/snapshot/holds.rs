@@ -6,7 +6,7 @@ use std::path::Path;
 use gix::ObjectId;
 use gix::actor::Signature;
 
-use super::beside::STATE;
+use super::manifest::STATE;
 use super::store::store;
 use super::{Work, is_work, read};
 use crate::git::batch::Batch;

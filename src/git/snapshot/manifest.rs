@@ -1,4 +1,4 @@
-//! What a tree alone cannot say, as JSON beside it.
+//! What a tree alone cannot say, as JSON beside it, and what the directories beside it are called.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Its name in the work commit's tree.
 pub const FILE: &str = "manifest.json";
+
+/// The names under which directories are stored in a work commit's tree.
+pub const STATE: &str = "worker-state";
+pub const MIDST: &str = "git-state";
+pub const NESTED: &str = "nested";
+/// Files of submodules that differ from what their repositories have.
+pub const SUBMODULES: &str = "submodules";
+/// Blobs of files in conflict, which no other tree may hold.
+pub const STAGES: &str = "stages";
 
 /// The manifest of a work commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -25,17 +25,20 @@ mod store;
 mod trees;
 mod walk;
 
+use std::path::Path;
+
 use gix::ObjectId;
+use gix::actor::Signature;
 use gix::bstr::{BString, ByteSlice};
 
 use super::objects::{self};
-use super::{Error, Repo, Result};
+use super::{Durability, Error, Repo, Result};
 
-pub use capture::{Capture, Captured, Extra, capture, differs};
+pub use capture::{Captured, capture, differs};
 pub use holds::{has_state, holds_state, join, line, untracked};
 pub use manifest::{Manifest, Name};
 pub use modules::linked_modules;
-pub use restore::{Restored, Source, restore};
+pub use restore::{Restored, restore};
 pub use walk::join as within;
 
 /// Something that a snapshot doesn't hold, or that could not be put back.
@@ -54,6 +57,35 @@ impl Unsaved {
     }
 }
 
+/// What is to be captured.
+#[derive(Debug)]
+pub struct Capture<'a> {
+    pub worktree: &'a Path,
+    /// The worktree's own git directory.
+    pub git_dir: &'a Path,
+    /// The commit that the work began from.
+    pub base: Option<ObjectId>,
+    /// The work commit before.
+    pub previous: Option<ObjectId>,
+    /// A directory that is stored beside the work.
+    pub state_dir: Option<&'a Path>,
+    /// A file that is stored beside the work.
+    pub extra: Option<Extra<'a>>,
+    pub signature: &'a Signature,
+    pub message: &'a str,
+    pub durability: Durability,
+}
+
+/// A file that is stored beside the work.
+#[derive(Debug, Clone, Copy)]
+pub struct Extra<'a> {
+    /// Its name in the work commit's tree.
+    pub name: &'a str,
+    pub path: &'a Path,
+    /// How many bytes of its end are stored at most.
+    pub limit: u64,
+}
+
 /// A work commit, read.
 #[derive(Debug)]
 pub struct Work {
@@ -67,6 +99,15 @@ pub struct Work {
     /// The branch that HEAD was on, by its full name.
     pub branch: Option<BString>,
     pub manifest: Manifest,
+}
+
+/// Whose work is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// It was saved in this repository.
+    Here,
+    /// It came from somebody else: nothing of it may tell git what to run.
+    Elsewhere,
 }
 
 /// How the message of a snapshot ends, and that of no work commit.

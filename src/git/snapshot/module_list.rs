@@ -7,9 +7,8 @@ use std::path::Path;
 use gix::bstr::{BStr, ByteSlice};
 use gix::validate::path::component;
 
-use super::bring_back::entries;
-use super::trees::components;
-use super::walk::place;
+use super::walk::{components, place};
+use crate::git::config::entries;
 use crate::git::{Repo, Result};
 
 /// Why git refuses a file's name or content; nothing for what is no list of submodules.

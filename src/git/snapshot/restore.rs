@@ -7,23 +7,13 @@ use std::path::Path;
 use gix::bstr::{BStr, ByteSlice};
 use gix::objs::tree::EntryKind;
 
-use super::beside::SUBMODULES;
 use super::bring_back::{ALL, bring_back, bring_back_nested, bring_back_state, half_done};
-use super::manifest::Name;
+use super::manifest::{Name, SUBMODULES};
 use super::store::{Within, apply, contained, write_file};
-use super::{Unsaved, Work, elsewhere, midst, modules, read};
+use super::{Source, Unsaved, Work, elsewhere, midst, modules, read};
 use crate::git::objects;
 use crate::git::repo::{RefFormat, parse_oid};
 use crate::git::{Repo, Result, worktree};
-
-/// Whose work is put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// It was saved in this repository.
-    Here,
-    /// It came from somebody else: nothing of it may tell git what to run.
-    Elsewhere,
-}
 
 /// What was put back.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::bstr::{BStr, BString, ByteSlice};
+use gix::bstr::BString;
 use gix::objs::tree::{Editor, EntryKind, EntryMode};
 use gix::objs::{Kind, Tree, WriteTo};
 
@@ -12,15 +12,11 @@ use super::manifest::{Manifest, Name};
 use super::modules::COMMITS;
 use super::status::{Status, Tracked};
 use super::store::{file_entry, is_reserved};
-use super::walk::place;
+use super::walk::{components, place};
 use super::{Unsaved, module_list};
 use crate::git::batch::Batch;
 use crate::git::objects::{self, Object};
 use crate::git::{Error, Repo, Result};
-
-pub fn components(path: &BStr) -> impl DoubleEndedIterator<Item = &BStr> {
-    path.split(|byte| *byte == b'/').map(ByteSlice::as_bstr)
-}
 
 /// The index as a tree: HEAD's, with what is staged.
 pub fn index_tree(repo: &Repo, batch: &mut Batch<'_>, status: &Status) -> Result<ObjectId> {

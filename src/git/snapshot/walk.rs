@@ -231,6 +231,11 @@ pub fn place(root: &Path, path: &BStr) -> PathBuf {
     root.join(std::ffi::OsStr::from_bytes(path))
 }
 
+/// The names that a relative path is made of.
+pub fn components(path: &BStr) -> impl DoubleEndedIterator<Item = &BStr> {
+    path.split(|byte| *byte == b'/').map(ByteSlice::as_bstr)
+}
+
 /// A relative path with one more name.
 pub fn join(dir: &BStr, name: &[u8]) -> BString {
     if dir.is_empty() {
