@@ -834,6 +834,18 @@ fn forge(sandbox: &Sandbox, script: &str) -> ObjectId {
 }
 
 #[test]
+fn work_of_a_newer_format_is_not_taken_for_what_it_may_no_longer_mean() {
+    formats(|sandbox| {
+        let known = forge(sandbox, r#"manifest='{"format": 1}'"#);
+        assert_eq!(read(&sandbox.repo(), known).unwrap().manifest.format, 1);
+        let newer = forge(sandbox, r#"manifest='{"format": 2}'"#);
+        let error = read(&sandbox.repo(), newer).unwrap_err().to_string();
+        let expected = format!("the work saved in {newer} has format 2, which only a newer version can read");
+        assert_eq!(error, expected);
+    });
+}
+
+#[test]
 fn a_hostile_work_commit_writes_nothing_outside() {
     let attacks = [
         r#"tree=$(odd 40000 .. $(tree "100644 blob $evil\tx")); manifest='{"raw":["../x"],"deleted":["../repo/file"]}'"#,

@@ -13,7 +13,7 @@ use super::asking::{Refresh, status};
 use super::beside::stored;
 use super::glance::glance;
 use super::index::Index;
-use super::manifest::{MIDST, Manifest, NESTED, Name, STAGES, SUBMODULES};
+use super::manifest::{self, MIDST, Manifest, NESTED, Name, STAGES, SUBMODULES};
 use super::overlooked::overlooked;
 use super::status::Status;
 use super::trees::{index_tree, tree};
@@ -190,7 +190,7 @@ fn gather(
         know(repo, batch, previous, &status);
     }
     let mut manifest = Manifest {
-        format: 1,
+        format: manifest::FORMAT,
         branch: status
             .branch
             .as_ref()

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Its name in the work commit's tree.
 pub const FILE: &str = "manifest.json";
 
+/// The format of work that is written, and the highest one that is read.
+pub const FORMAT: u32 = 1;
+
 /// The names under which directories are stored in a work commit's tree.
 pub const STATE: &str = "worker-state";
 pub const MIDST: &str = "git-state";

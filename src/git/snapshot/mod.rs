@@ -119,12 +119,18 @@ const SNAPSHOT: &str = ": snapshot";
 /// Reads a work commit.
 ///
 /// # Errors
-/// Commits that are none, or whose parts are not here.
+/// Commits that are none, those of a newer format, and those whose parts are not here.
 pub fn read(repo: &Repo, work: ObjectId) -> Result<Work> {
     let strange = |what: &str| Error::Malformed(format!("{work} is no work commit: {what}"));
     let stored = objects::tree_of(repo, work)?;
     let json = objects::blob_in_tree(repo, stored, manifest::FILE)?.ok_or_else(|| strange("no manifest"))?;
     let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| strange(&error.to_string()))?;
+    if manifest.format > manifest::FORMAT {
+        let format = manifest.format;
+        return Err(Error::Malformed(format!(
+            "the work saved in {work} has format {format}, which only a newer version can read"
+        )));
+    }
     let parents = objects::parents(repo, work)?;
     // The first work commit has no work commit before it, so its first parent is the snapshot.
     let follows = match parents.first() {
