@@ -78,9 +78,11 @@ pub fn tell(report: &Report, quiet: bool) {
             }
             Fate::Gone => "no longer there; it stays here".to_owned(),
             Fate::Pending => "would be fetched".to_owned(),
-            Fate::Refused(why) => format!("set aside: {why}"),
+            refused @ (Fate::ChangedHere | Fate::Refused(_)) => {
+                format!("set aside: {}", refused.refusal().unwrap_or_default())
+            }
         };
-        let matters = matches!(line.fate, Fate::Refused(_) | Fate::Fenced { .. });
+        let matters = line.fate.refusal().is_some() || matches!(line.fate, Fate::Fenced { .. });
         if !quiet || matters {
             out::say(&format!("{}: {}", line.id, escape(&says)));
         }
@@ -159,17 +161,16 @@ pub fn to_json(report: &Report) -> Value {
             Fate::Fenced { .. } => "fenced",
             Fate::Gone => "gone",
             Fate::Pending => "pending",
-            Fate::Refused(_) => "set-aside",
+            Fate::ChangedHere | Fate::Refused(_) => "set-aside",
         });
-        match &line.fate {
-            Fate::Fenced { host, work } => {
-                value["host"] = json!(host);
-                if let Some(work) = work {
-                    value["work"] = json!(work);
-                }
+        if let Fate::Fenced { host, work } = &line.fate {
+            value["host"] = json!(host);
+            if let Some(work) = work {
+                value["work"] = json!(work);
             }
-            Fate::Refused(why) => value["reason"] = json!(why),
-            _ => {}
+        }
+        if let Some(why) = line.fate.refusal() {
+            value["reason"] = json!(why);
         }
         value
     });
@@ -208,6 +209,6 @@ pub fn to_json(report: &Report) -> Value {
 
 /// 1 where a log could not be followed, or work could not be had.
 pub fn code(report: &Report) -> i32 {
-    let refused = |line: &crate::ops::fetch::Line| matches!(line.fate, Fate::Refused(_));
+    let refused = |line: &crate::ops::fetch::Line| line.fate.refusal().is_some();
     i32::from(report.lines.iter().any(refused) || !report.works_set_aside.is_empty())
 }

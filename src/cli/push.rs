@@ -4,8 +4,8 @@ use super::common::Exchange;
 use super::error::Failure;
 use super::out;
 use crate::ops::mode::Mode;
-use crate::ops::parcel::{Holds, Sent};
-use crate::ops::push::{Line, Push, Report, push};
+use crate::ops::parcel::{Holds, Line, Sent};
+use crate::ops::push::{Push, Report, push};
 use crate::render::escape;
 
 /// Send sessions to a remote
@@ -59,7 +59,11 @@ pub fn tell(report: &Report, quiet: bool) {
         |line: &&Line| line.log == Sent::UpToDate && matches!(line.work, None | Some(Sent::UpToDate));
     let same = report.lines.iter().filter(is_quiet).count();
     for line in report.lines.iter().filter(|line| !is_quiet(line)) {
-        let refused = matches!(line.log, Sent::Refused(_)) || matches!(line.work, Some(Sent::Refused(_)));
+        let refused = line
+            .log
+            .refusal()
+            .or(line.work.as_ref().and_then(Sent::refusal))
+            .is_some();
         if !quiet || refused {
             out::say(&format!("{}: {}", line.id, escape(&phrase(line))));
         }
@@ -79,13 +83,17 @@ fn phrase(line: &Line) -> String {
         Sent::UpToDate => "up to date".to_owned(),
         Sent::Behind => "the remote has newer events ('git session fetch' brings them)".to_owned(),
         Sent::Pending => "would be sent".to_owned(),
-        Sent::Refused(why) => format!("refused: {why}"),
+        refused @ (Sent::WentOn | Sent::Refused(_)) => {
+            format!("refused: {}", refused.refusal().unwrap_or_default())
+        }
     };
     let work = match &line.work {
         None | Some(Sent::UpToDate) => return log,
         Some(Sent::Sent | Sent::Behind) => "work: sent".to_owned(),
         Some(Sent::Pending) => "work: would be sent".to_owned(),
-        Some(Sent::Refused(why)) => format!("work: not sent ({why})"),
+        Some(refused @ (Sent::WentOn | Sent::Refused(_))) => {
+            format!("work: not sent ({})", refused.refusal().unwrap_or_default())
+        }
     };
     match line.holds.as_ref().map(contents).filter(|text| !text.is_empty()) {
         Some(holds) => format!("{log}, {work} ({holds})"),
@@ -115,12 +123,12 @@ fn contents(holds: &Holds) -> String {
 pub fn to_json(report: &Report) -> Value {
     let lines = report.lines.iter().map(|line| {
         let mut value = json!({ "id": line.id.as_str(), "log": word(&line.log) });
-        if let Sent::Refused(why) = &line.log {
+        if let Some(why) = line.log.refusal() {
             value["reason"] = json!(why);
         }
         if let Some(work) = &line.work {
             value["work"] = json!(word(work));
-            if let Sent::Refused(why) = work {
+            if let Some(why) = work.refusal() {
                 value["workReason"] = json!(why);
             }
         }
@@ -144,12 +152,11 @@ fn word(sent: &Sent) -> &'static str {
         Sent::UpToDate => "up-to-date",
         Sent::Behind => "behind",
         Sent::Pending => "pending",
-        Sent::Refused(_) => "refused",
+        Sent::WentOn | Sent::Refused(_) => "refused",
     }
 }
 
 /// 1 where a log was refused; work that a remote doesn't take is told, and no failure.
 pub fn code(report: &Report) -> i32 {
-    let refused = |line: &Line| matches!(line.log, Sent::Refused(_));
-    i32::from(report.lines.iter().any(refused))
+    i32::from(report.lines.iter().any(|line| line.log.refusal().is_some()))
 }

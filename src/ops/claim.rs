@@ -151,11 +151,11 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
         };
         let report = follow(ws, remote, &names, &Here::read(ws, remote)?, Mode::Do)?;
         for line in report.lines {
+            if let Some(why) = line.fate.refusal() {
+                let what = format!("its log on '{}' can't be followed: {why}", remote.name());
+                return Err(Error::Lacking { id: id.clone(), what });
+            }
             match line.fate {
-                Fate::Refused(why) => {
-                    let what = format!("its log on '{}' can't be followed: {why}", remote.name());
-                    return Err(Error::Lacking { id: id.clone(), what });
-                }
                 Fate::Fenced { host, .. } => return Err(Error::ClaimLost { id: id.clone(), host }),
                 Fate::Diverged => {
                     let theirs = ws.store().at(id, theirs)?;
@@ -163,7 +163,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                     hand_in(ws, remote, merged)?;
                 }
                 Fate::Ahead => hand_in(ws, remote, load(ws, id)?)?,
-                Fate::New | Fate::Updated | Fate::Merged | Fate::Gone | Fate::Pending => {}
+                _ => {}
             }
         }
         let ours = load(ws, id)?;
@@ -178,8 +178,8 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
 fn hand_in(ws: &Workspace, remote: &Remote<'_>, session: Session) -> Result<()> {
     let id = session.id().clone();
     for line in send(ws, remote, vec![session], Mode::Do)?.lines {
-        if let super::parcel::Sent::Refused(why) = line.log {
-            return Err(refused(&id, remote, why));
+        if let Some(why) = line.log.refusal() {
+            return Err(refused(&id, remote, why.to_owned()));
         }
     }
     Ok(())

@@ -24,9 +24,6 @@ use crate::session::merge::Relation;
 use crate::store::names::{NOTES, work};
 use crate::store::{self, Append, Session};
 
-/// Why a log is not followed that went on here while it was fetched.
-pub const CHANGED_HERE: &str = "it was changed here meanwhile";
-
 /// What is to be fetched.
 #[derive(Debug, Default)]
 pub struct Fetch<'a> {
@@ -104,6 +101,8 @@ pub enum Fate {
     Gone,
     /// It would come.
     Pending,
+    /// It is not followed, since ours was changed meanwhile: it is the next time.
+    ChangedHere,
     /// It is not followed, for this reason; ours stays as it is.
     Refused(String),
 }
@@ -112,6 +111,15 @@ impl Fate {
     /// Whether what others did came with it.
     fn is_new(&self) -> bool {
         matches!(self, Fate::New | Fate::Updated | Fate::Fenced { .. })
+    }
+
+    /// Why it is not followed, if it isn't.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Fate::ChangedHere => Some("it was changed here meanwhile"),
+            Fate::Refused(why) => Some(why),
+            _ => None,
+        }
     }
 }
 
@@ -281,7 +289,7 @@ pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, here: &Here, m
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
         let fate = match moved {
             Ok(Append::Done(_)) => fate,
-            Ok(Append::Moved(_)) => Fate::Refused(CHANGED_HERE.to_owned()),
+            Ok(Append::Moved(_)) => Fate::ChangedHere,
             // One on which somebody's lock stays, say, hinders no other.
             Err(error) if !alone => Fate::Refused(error.to_string()),
             Err(error) => return Err(error.into()),

@@ -8,8 +8,8 @@ use super::changed::Changed;
 use super::error::Result;
 use super::forget::is_forgotten;
 use super::mode::Mode;
-use super::push::{Line, WENT_ON, regained};
 use super::record::propose;
+use super::rejoin::regained;
 use super::tracking::{Brought, What, bring, last_seen, names};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
@@ -29,8 +29,32 @@ pub enum Sent {
     Behind,
     /// It would go.
     Pending,
+    /// It was not sent, since others wrote to it as well: once both sides are brought together, it can be.
+    WentOn,
     /// It was not sent, for this reason.
     Refused(String),
+}
+
+impl Sent {
+    /// Why it was not sent, if it was to be and wasn't.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Sent::WentOn => Some("it went on there too"),
+            Sent::Refused(why) => Some(why),
+            Sent::Sent | Sent::UpToDate | Sent::Behind | Sent::Pending => None,
+        }
+    }
+}
+
+/// What became of one session.
+#[derive(Debug)]
+pub struct Line {
+    pub id: SessionId,
+    pub log: Sent,
+    /// Absent for a session that has none.
+    pub work: Option<Sent>,
+    /// What the work that went holds.
+    pub holds: Option<Holds>,
 }
 
 /// What a work commit holds, for a person who wants to know what left the machine.
@@ -123,7 +147,7 @@ fn foresee(ws: &Workspace, ours: &Session, there: ObjectId) -> Sent {
                 // What this clone alone recorded on both sides is brought together.
                 match owns(ours) && owns(&theirs) {
                     true => Sent::Pending,
-                    false => Sent::Refused(WENT_ON.to_owned()),
+                    false => Sent::WentOn,
                 }
             }
         })

@@ -9,7 +9,7 @@ use super::fence::refused;
 use super::fetch::is_cut;
 use super::mode::Mode;
 use super::own_name::contradiction;
-use super::parcel::{Holds, Known, Parcel, Sent};
+use super::parcel::{Known, Line, Parcel, Sent};
 use super::provenance;
 use super::record::{TRIES, load};
 use super::rejoin::rejoin;
@@ -43,23 +43,10 @@ pub struct Report {
     pub notes: Option<String>,
 }
 
-/// What became of one session.
-#[derive(Debug)]
-pub struct Line {
-    pub id: SessionId,
-    pub log: Sent,
-    /// Absent for a session that has none.
-    pub work: Option<Sent>,
-    /// What the work that went holds.
-    pub holds: Option<Holds>,
-}
-
 /// How many sessions are sent without asking first what is there.
 const FEW: usize = 8;
 /// How often a log is sent again because another push of this clone came first.
 const RIVALS: usize = 10;
-/// Why a log is not sent that others wrote to as well.
-pub const WENT_ON: &str = "it went on there too";
 
 /// Sends what the remote lacks.
 ///
@@ -90,8 +77,8 @@ pub fn hand_in(ws: &Workspace, id: &SessionId) -> Result<()> {
         return Ok(());
     };
     for line in send(ws, &remote, vec![session], Mode::Do)?.lines {
-        if let Sent::Refused(why) = line.log {
-            return Err(refused(id, &remote, why));
+        if let Some(why) = line.log.refusal() {
+            return Err(refused(id, &remote, why.to_owned()));
         }
     }
     Ok(())
@@ -287,7 +274,7 @@ fn settle(
                 None => Sent::Refused("the remote said nothing of it".to_owned()),
             })
             .collect();
-        let worst = outcomes.iter().find(|sent| matches!(sent, Sent::Refused(_)));
+        let worst = outcomes.iter().find(|sent| sent.refusal().is_some());
         let worst = worst.or(outcomes.iter().find(|sent| **sent == Sent::Sent));
         parcel.work_sent = worst.or(outcomes.first()).cloned();
     }
@@ -338,7 +325,7 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
         if !ws.owns(&theirs.event.summary) || !ws.owns(&ours.event.summary) {
             return Ok(match ws.store().contains(&theirs, ours)? {
                 true => Sent::Behind,
-                false => Sent::Refused(WENT_ON.to_owned()),
+                false => Sent::WentOn,
             });
         }
         if let Some(why) = contradiction(ws, ours, &theirs)? {
@@ -355,20 +342,7 @@ fn overtaken(ws: &Workspace, remote: &Remote<'_>, ours: &Session) -> Result<Sent
         remember(ws, remote, id, joined.tip)?;
         return Ok(sent);
     }
-    Ok(Sent::Refused(WENT_ON.to_owned()))
-}
-
-/// Lets our log follow one that only this clone went on with, whose acknowledgement never came.
-pub fn regained(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<bool> {
-    if !ws.owns(&ours.event.summary) || !ws.owns(&theirs.event.summary) {
-        return Ok(false);
-    }
-    if contradiction(ws, ours, theirs)?.is_some() {
-        return Ok(false);
-    }
-    let moves = [(theirs.clone(), Expected::At(ours.tip))];
-    let moved = ws.store().advance_all(&moves)?.pop();
-    Ok(matches!(moved.transpose()?, Some(Append::Done(_))))
+    Ok(Sent::WentOn)
 }
 
 /// Moves our log to the event that the remote has taken; what was recorded here meanwhile is merged with it.

@@ -1,11 +1,13 @@
 //! Brings together what one clone recorded on both sides of a fork of its own log, so that no step of it is undone.
 
 use super::error::{Error, Result};
+use super::own_name::contradiction;
 use super::workspace::Workspace;
+use crate::git::refs::Expected;
 use crate::session::event::Stamp;
 use crate::session::{Claim, Kind, Summary};
-use crate::store::Session;
 use crate::store::written::Written;
+use crate::store::{Append, Session};
 
 /// Merges our log into home's side, whose state the merge has.
 ///
@@ -45,6 +47,19 @@ pub fn rejoin(ws: &Workspace, mainline: &Session, ours: &Session) -> Result<Writ
         joined = ws.store().write_event(onto, &event, by)?.on(joined);
     }
     Ok(joined)
+}
+
+/// Lets our log follow one that only this clone went on with, whose acknowledgement never came.
+pub fn regained(ws: &Workspace, ours: &Session, theirs: &Session) -> Result<bool> {
+    if !ws.owns(&ours.event.summary) || !ws.owns(&theirs.event.summary) {
+        return Ok(false);
+    }
+    if contradiction(ws, ours, theirs)?.is_some() {
+        return Ok(false);
+    }
+    let moves = [(theirs.clone(), Expected::At(ours.tip))];
+    let moved = ws.store().advance_all(&moves)?.pop();
+    Ok(matches!(moved.transpose()?, Some(Append::Done(_))))
 }
 
 /// The steps that only our side took, oldest first; none where the other side took any, or is another owner's.

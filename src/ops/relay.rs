@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::fence::refused;
-use super::fetch::{CHANGED_HERE, Fate};
+use super::fetch::Fate;
 use super::launch::supervisor_environment;
 use super::local::RunDir;
 use super::parcel::Sent;
 use super::provenance;
-use super::push::WENT_ON;
 use super::record::load;
 use super::remotes::{chosen, home};
 use super::sync::{Report, sync};
@@ -186,12 +185,12 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
 /// A remote that can't be talked to is an error of its own, and is asked again.
 fn for_good(report: &Report, id: &SessionId) -> Option<String> {
     let fetched = report.fetched.lines.iter().find_map(|line| match &line.fate {
-        Fate::Refused(why) if line.id == *id && why != CHANGED_HERE => Some(why.clone()),
+        Fate::Refused(why) if line.id == *id => Some(why.clone()),
         _ => None,
     });
     fetched.or_else(|| {
         report.sent.lines.iter().find_map(|line| match &line.log {
-            Sent::Refused(why) if line.id == *id && why != WENT_ON => Some(why.clone()),
+            Sent::Refused(why) if line.id == *id => Some(why.clone()),
             _ => None,
         })
     })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::error::{Error, Result};
-use super::fetch::{Fate, follow};
+use super::fetch::{Line, follow};
 use super::mode::Mode;
 use super::record::{load, spec};
 use super::recover::GRACE;
@@ -209,10 +209,8 @@ pub fn bring(ws: &Workspace, session: &Session) -> Result<Option<String>> {
     };
     let names = names(&remote, std::slice::from_ref(session.id()), What::Logs)?;
     let report = follow(ws, &remote, &names, &Here::read(ws, &remote)?, Mode::Do)?;
-    Ok(report.lines.into_iter().find_map(|line| match line.fate {
-        Fate::Refused(why) => Some(why),
-        _ => None,
-    }))
+    let refusal = |line: &Line| line.fate.refusal().map(str::to_owned);
+    Ok(report.lines.iter().find_map(refusal))
 }
 
 /// The exit code that stands for an ended session.

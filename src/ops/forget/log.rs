@@ -92,12 +92,11 @@ fn level(ws: &Workspace, home: &Remote<'_>, id: &SessionId) -> Result<Names> {
         ..Names::default()
     };
     for line in follow(ws, home, &logs, &Here::read(ws, home)?, Mode::Do)?.lines {
-        match (line.fate, there.logs.get(id)) {
-            (Fate::Refused(why), _) => return Err(refused(id, home, why)),
-            (Fate::Diverged, Some(tip)) => {
-                merge_home(ws, &ws.store().at(id, *tip)?)?;
-            }
-            _ => {}
+        if let Some(why) = line.fate.refusal() {
+            return Err(refused(id, home, why.to_owned()));
+        }
+        if let (Fate::Diverged, Some(tip)) = (line.fate, there.logs.get(id)) {
+            merge_home(ws, &ws.store().at(id, *tip)?)?;
         }
     }
     Ok(there)
