@@ -3,32 +3,16 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
-use super::own_name::was_launched_here;
 use super::settle::save;
 use super::workspace::{Workspace, random_word};
 use crate::git::refs::Target;
 use crate::git::snapshot::{self, Capture, Unsaved};
 use crate::git::worktree::{self, Worktree};
 use crate::store::{Session, names};
-
-/// Whether what is here of a session that doesn't run is from before it went on elsewhere: its work is not what was
-/// last put here or saved from here, and its newest run was not here.
-pub fn is_outdated(ws: &Workspace, session: &Session, place: Option<&Place>) -> Result<bool> {
-    let Some(work) = session.event.summary.work else {
-        return Ok(false);
-    };
-    Ok(place.and_then(work_of) != Some(work) && !was_launched_here(ws, session)?)
-}
-
-/// The work that a worktree was last saved as or made from.
-fn work_of(place: &Place) -> Option<ObjectId> {
-    ObjectId::from_hex(place.work.as_ref()?.as_bytes()).ok()
-}
 
 /// Moves the worker's state out of the way that is from before its session went on elsewhere; gives where it is, if
 /// nothing else has it.
@@ -50,7 +34,7 @@ pub fn put_state(
         Some(Target::Object(own)) => Some(own),
         _ => None,
     };
-    for saved in place.and_then(work_of).into_iter().chain(own) {
+    for saved in place.and_then(Place::saved).into_iter().chain(own) {
         if snapshot::holds_state(&ws.repo, &state, saved).unwrap_or(false) {
             worktree::discard(&state, &ws.trash())?;
             return Ok(None);
@@ -80,7 +64,7 @@ impl Aside {
     /// # Errors
     /// Changes that can't be saved whole: then the worktree stays where it is.
     pub fn put(ws: &Workspace, session: &Session, found: Worktree, place: Option<&Place>) -> Result<Aside> {
-        let old = place.and_then(work_of);
+        let old = place.and_then(Place::saved);
         let signed = ws.sign()?;
         let capture = Capture {
             worktree: &found.path,

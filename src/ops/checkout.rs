@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 
-use super::aside::{Aside, is_outdated, put_state};
+use super::aside::{Aside, put_state};
 use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::{Guard, Place, RunDir};
-use super::standing::{is_missing, place, reason, session_of, standing};
+use super::standing::{is_missing, is_outdated, place, reason, session_of, standing};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
 use crate::git::snapshot::{self, Source, Unsaved, Work};

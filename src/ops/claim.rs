@@ -4,13 +4,12 @@
 //! follow. Of any number of clones that try, one wins.
 
 use super::error::{Doing, Error, Result};
-use super::fence::refused;
 use super::fetch::{Fate, follow};
 use super::mode::Mode;
 use super::own_name::is_unseen;
 use super::push::{adopt, remember, send};
 use super::record::{load, propose};
-use super::remotes::home;
+use super::remotes::{home, refused};
 use super::tracking::{Here, What, names};
 use super::work;
 use super::workspace::Workspace;

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 use super::changed::Changed;
 use super::error::{Error, Result};
-use super::forget::check_not_forgotten;
 use super::standing::standing;
 use super::work;
 use super::workspace::Workspace;
@@ -77,7 +76,7 @@ pub fn difference(ws: &Workspace, session: &Session) -> Result<Difference> {
         return Ok(live);
     }
     if summary.work.is_none() {
-        check_not_forgotten(ws, session)?;
+        work::check_not_forgotten(ws, session)?;
     }
     work::check_here(ws, summary)?;
     let to = match summary.work {

@@ -10,6 +10,7 @@ use super::record::load;
 use super::recover::reconcile;
 use super::remotes::is_home;
 use super::stop::stand_still;
+use super::work::is_forgotten;
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Lease, Remote, Update};
@@ -61,7 +62,7 @@ pub fn fence_unsaid(
 fn send_work(ws: &Workspace, remote: &Remote<'_>, theirs: &Session) -> Result<()> {
     let name = names::work(theirs.id(), ws.clone_id().unwrap_or_default());
     if let Some(Target::Object(work)) = ws.repo.refs().get(&name)?
-        && !super::forget::is_forgotten(ws, theirs)?
+        && !is_forgotten(ws, theirs)?
         && withheld(ws, &[(name.clone(), work)]).is_none()
     {
         let _ = remote.push(&[Update {
@@ -92,14 +93,5 @@ fn follow(ws: &Workspace, theirs: &Session, ours: &Session) -> Result<Session> {
         Some(Ok(Append::Done(session))) => Ok(*session),
         Some(Err(error)) => Err(error.into()),
         Some(Ok(Append::Moved(_))) | None => Err(Error::Busy(ours.id().clone())),
-    }
-}
-
-/// A remote that does not take what it was sent.
-pub fn refused(id: &SessionId, remote: &Remote<'_>, why: String) -> Error {
-    Error::Refused {
-        id: id.clone(),
-        remote: remote.name().to_owned(),
-        why,
     }
 }

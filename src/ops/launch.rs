@@ -10,26 +10,25 @@ use serde::{Deserialize, Serialize};
 use super::branch::Left;
 use super::checkout;
 use super::claim::{Claim, claim, stand_down};
+use super::environment::{supervisor_environment, variables};
 use super::error::{Error, Result};
 use super::exec::for_a_shell;
-use super::local::{Guard, IntentKind, Phase, Run, RunDir, Variables};
+use super::frozen::{melt, thaw};
+use super::local::{Guard, Phase, Run, RunDir};
 use super::push;
 use super::record::{check, load, spec};
-use super::recover::{check_known, check_unless_stale, reconcile};
+use super::recover::{check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::remotes::home;
-use super::settle::{End, settle, still_alive};
 use super::standing::standing;
-use super::stop::{DAY, intent};
 use super::tracking::{What, names};
 use super::trust::{self, Trust};
 use super::workspace::{Workspace, random_word};
 use crate::git;
-use crate::git::command::{in_a_hook, is_local_variable, is_of_a_commit};
 use crate::git::snapshot::Unsaved;
-use crate::session::{Arg, Kind, SessionId, Spec};
+use crate::session::{Arg, Kind, SessionId};
 use crate::store::Session;
-use crate::worker::{Detach, Ladder, Lease, Ready, Signal, detach, find_program, wait_free};
+use crate::worker::{Detach, Lease, Ready, detach, find_program, wait_free};
 
 /// The verb by which a supervisor is started.
 pub const SUPERVISE: &str = "supervise";
@@ -236,7 +235,15 @@ fn launch_here(
         && run_dir.is_supervised()?
     {
         if standing(ws, &run_dir)?.is_some() {
-            return thaw(ws, &run_dir, &run, &session);
+            let session = thaw(ws, &run_dir, &run, &session)?;
+            let worktree = standing(ws, &run_dir)?.map(|found| found.path);
+            return Ok(Launched {
+                session,
+                worktree: worktree.unwrap_or_default(),
+                unrestored: Vec::new(),
+                detached_from: None,
+                unsent: None,
+            });
         }
         session = melt(ws, &run_dir, &run, id)?;
     }
@@ -302,29 +309,6 @@ fn guard_alone(run_dir: &RunDir, id: &SessionId) -> Result<Guard> {
     }
 }
 
-/// Refuses variables that are given by name alone and that the caller doesn't have.
-pub fn check_variables(named: &[(String, Option<OsString>)]) -> Result<()> {
-    let is_missing =
-        |(name, value): &&(String, Option<OsString>)| value.is_none() && std::env::var_os(name).is_none();
-    match named.iter().find(is_missing) {
-        Some((name, _)) => Err(Error::NoVariable(name.clone())),
-        None => Ok(()),
-    }
-}
-
-/// Values for every variable that the specification names, from those kept here or else from the caller.
-fn variables(run_dir: &RunDir, spec: &Spec) -> Result<Variables> {
-    let mut values = run_dir.variables()?;
-    for name in &spec.environment {
-        if values.contains_key(name) {
-            continue;
-        }
-        let value = std::env::var_os(name).ok_or_else(|| Error::NoVariable(name.clone()))?;
-        values.insert(name.clone(), Arg::from(value));
-    }
-    Ok(values)
-}
-
 /// Writes the run record and starts the supervisor, which holds both locks from its first moment.
 fn hand_over(
     ws: &Workspace,
@@ -368,64 +352,4 @@ fn hand_over(
         log: Some(run_dir.supervisor_log()),
         keep: vec![supervisor_lock, guard_copy],
     })?)
-}
-
-/// The caller's environment without git's variables and without those of a session that it may run in.
-pub(super) fn supervisor_environment() -> Vec<(OsString, OsString)> {
-    let ours = |name: &OsString| {
-        let name = name.as_encoded_bytes();
-        // These two configure us, and are not of the session that we may be called from.
-        name.starts_with(b"GIT_SESSION_") && name != b"GIT_SESSION_CLONE" && name != b"GIT_SESSION_PLATFORM"
-    };
-    let in_a_hook = in_a_hook();
-    let of_git = |name: &OsString, value: &OsString| {
-        is_local_variable(name) || (in_a_hook && is_of_a_commit(name, value))
-    };
-    std::env::vars_os()
-        .filter(|(name, value)| !ours(name) && !of_git(name, value))
-        .collect()
-}
-
-/// Lets the processes of a frozen session go on.
-fn thaw(ws: &Workspace, run_dir: &RunDir, run: &Run, session: &Session) -> Result<Launched> {
-    let id = session.id();
-    let timeout = spec(ws, session)?.limits.timeout;
-    check_known(id, run)?;
-    // Should we be killed between the event and the thaw, whoever has the guard next lets them go on.
-    run_dir.write_intent(&intent(run, IntentKind::Pause, None, DAY))?;
-    nudge(Some(run));
-    let recorded = super::record::record(ws, id, Kind::Resume, |event| {
-        event.summary.deadline = timeout.and_then(|timeout| event.at.checked_add(timeout).ok());
-    });
-    if recorded.is_ok() {
-        crate::worker::thaw(&run_dir.target(Some(run)))?;
-    }
-    run_dir.clear_intent()?;
-    let session = recorded?;
-    nudge(Some(run));
-    let worktree = standing(ws, run_dir)?.map(|found| found.path).unwrap_or_default();
-    Ok(Launched {
-        session,
-        worktree,
-        unrestored: Vec::new(),
-        detached_from: None,
-        unsent: None,
-    })
-}
-
-/// Ends the processes of a frozen session whose worktree is gone: they could only go on in a place that is no more.
-pub(super) fn melt(ws: &Workspace, run_dir: &RunDir, run: &Run, id: &SessionId) -> Result<Session> {
-    check_known(id, run)?;
-    let stopped = crate::worker::stop(&run_dir.target(Some(run)), Ladder::Kill)?;
-    if let Some(error) = still_alive(id, &stopped) {
-        return Err(error);
-    }
-    settle(ws, id, Kind::Checkpoint, &End::default())
-}
-
-/// Wakes a supervisor, so that it looks at what has changed.
-pub fn nudge(run: Option<&Run>) {
-    if let Some(supervisor) = run.and_then(|run| run.supervisor.as_ref()) {
-        crate::worker::signal_one(supervisor, Signal::USR1);
-    }
 }

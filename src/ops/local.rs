@@ -7,12 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gix::ObjectId;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::relay::Relay;
 use super::workspace::make_private_dir;
 use crate::git::Durability;
 use crate::session::{Arg, SessionId};
@@ -117,6 +117,26 @@ pub struct Place {
     /// The work commit that it was last saved as or made from; absent before either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<String>,
+}
+
+impl Place {
+    /// The work commit, if it was saved or made from one.
+    pub fn saved(&self) -> Option<ObjectId> {
+        ObjectId::from_hex(self.work.as_ref()?.as_bytes()).ok()
+    }
+}
+
+/// What a session's relay is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relay {
+    /// Our own executable.
+    pub program: Arg,
+    /// The usual one, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// Whether others are listened to as well.
+    #[serde(default)]
+    pub both_ways: bool,
 }
 
 /// Values of environment variables that were given with the command line.

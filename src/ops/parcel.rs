@@ -6,11 +6,11 @@ use gix::ObjectId;
 
 use super::changed::Changed;
 use super::error::Result;
-use super::forget::is_forgotten;
 use super::mode::Mode;
 use super::record::propose;
 use super::rejoin::regained;
 use super::tracking::{Brought, What, bring, last_seen, names};
+use super::work::is_forgotten;
 use super::workspace::Workspace;
 use crate::git::refs::Target;
 use crate::git::remote::{Lease, Remote};

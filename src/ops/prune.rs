@@ -9,7 +9,7 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
-use super::aside::{ignored, is_outdated};
+use super::aside::ignored;
 use super::branch;
 use super::error::{Error, Result};
 use super::local::Place;
@@ -17,7 +17,7 @@ use super::mode::Mode;
 use super::record::load;
 use super::recover::reconcile;
 use super::select::local_ids;
-use super::standing::{is_locked_for, is_missing, moved_since, standing};
+use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, standing};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use gix::ObjectId;
 
 use super::error::{Error, Result};
-use super::fence::refused;
 use super::fetch::is_cut;
 use super::mode::Mode;
 use super::own_name::contradiction;
@@ -13,7 +12,7 @@ use super::parcel::{Known, Line, Parcel, Sent};
 use super::provenance;
 use super::record::{TRIES, load};
 use super::rejoin::rejoin;
-use super::remotes::{chosen, home};
+use super::remotes::{chosen, home, refused};
 use super::sync::merge_home;
 use super::tracking::{Brought, What, bring, last_seen, names, note_sent};
 use super::workspace::Workspace;

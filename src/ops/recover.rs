@@ -309,10 +309,3 @@ pub fn recover(ws: &mut Workspace, id: &SessionId) -> Result<Option<Recovered>> 
         unsaid: unsaid.then(name),
     }))
 }
-
-/// The time until which a stop that begins now means something.
-pub fn until(patience: Duration) -> Timestamp {
-    let now = Timestamp::now();
-    now.saturating_add(patience + Duration::from_secs(30))
-        .unwrap_or(now)
-}

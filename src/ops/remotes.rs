@@ -3,7 +3,7 @@
 use super::error::{Error, Result};
 use super::workspace::Workspace;
 use crate::git::remote::Remote;
-use crate::session::{Summary, duration};
+use crate::session::{SessionId, Summary, duration};
 
 /// The remote that is named, or else the one that is used here: `session.remote`, the branch's, `origin`, the only one.
 pub fn chosen<'w>(ws: &'w Workspace, name: Option<&str>) -> Result<Remote<'w>> {
@@ -99,4 +99,13 @@ pub fn is_same_url(one: &str, other: &str) -> bool {
         url.strip_suffix(".git").unwrap_or(url).to_owned()
     };
     bare(one) == bare(other)
+}
+
+/// A remote that does not take what it was sent.
+pub fn refused(id: &SessionId, remote: &Remote<'_>, why: String) -> Error {
+    Error::Refused {
+        id: id.clone(),
+        remote: remote.name().to_owned(),
+        why,
+    }
 }

@@ -4,9 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
-use super::fence::refused;
 use super::record::{load, record};
-use super::remotes::home;
+use super::remotes::{home, is_home, refused};
 use super::stop::{Stop, suspend, terminate};
 use super::wait::bring as bring_log;
 use super::workspace::{Workspace, host, random_word};
@@ -139,7 +138,7 @@ pub fn send_waiting(
             continue;
         };
         let summary = &session.event.summary;
-        if !ws.owns(summary) && super::remotes::is_home(ws, summary, remote) {
+        if !ws.owns(summary) && is_home(ws, summary, remote) {
             // One that isn't taken is no reason to keep the others.
             match hand_in(ws, remote, &entry) {
                 Err(Error::Git(error)) if is_request => return Err(error.into()),
@@ -275,7 +274,7 @@ pub fn bring(
         let session = ws.store().load(id).ok().flatten();
         session.is_some_and(|session| {
             let summary = &session.event.summary;
-            ws.owns(summary) && super::remotes::is_home(ws, summary, remote)
+            ws.owns(summary) && is_home(ws, summary, remote)
         })
     };
     let mut wanted = Vec::new();

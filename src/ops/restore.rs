@@ -6,7 +6,6 @@ use gix::ObjectId;
 
 use super::checkout;
 use super::error::{Error, Result};
-use super::forget::check_not_forgotten;
 use super::trust::{self, Trust};
 use super::work;
 use super::workspace::Workspace;
@@ -53,7 +52,7 @@ pub fn restore(
     trust: &Trust,
 ) -> Result<Restored> {
     let id = session.id();
-    check_not_forgotten(ws, session)?;
+    work::check_not_forgotten(ws, session)?;
     let lacking = |what: String| Error::Lacking { id: id.clone(), what };
     let (summary, seq, work) = match which {
         Which::Work(work) => (None, None, work),

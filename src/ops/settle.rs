@@ -2,13 +2,12 @@
 
 use gix::ObjectId;
 
-use super::aside::is_outdated;
 use super::changed::Changed;
 use super::checkout::park;
 use super::error::{Error, Result};
 use super::local::{Place, RunDir};
 use super::record::{load, record};
-use super::standing::{is_missing, place, standing};
+use super::standing::{is_missing, is_outdated, place, standing};
 use super::workspace::Workspace;
 use crate::git::command::Running;
 use crate::git::refs::{Expected, Outcome as Moved, Target};

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::error::Result;
 use super::local::{Place, RunDir};
+use super::own_name::was_launched_here;
 use super::workspace::Workspace;
 use crate::git::worktree::{self, Head, Worktree};
 use crate::session::{Arg, SessionId};
+use crate::store::Session;
 
 /// What the reason begins with for which a session's worktree is locked.
 const LOCKED: &str = "session ";
@@ -49,6 +51,15 @@ pub fn standing(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
     // What it was made with tells whose it is.
     let Some(id) = run_dir.id() else { return Ok(None) };
     Ok(worktree::made_for(&ws.repo, &reason(&id))?.filter(is_there))
+}
+
+/// Whether what is here of a session that doesn't run is from before it went on elsewhere: its work is not what was
+/// last put here or saved from here, and its newest run was not here.
+pub fn is_outdated(ws: &Workspace, session: &Session, place: Option<&Place>) -> Result<bool> {
+    let Some(work) = session.event.summary.work else {
+        return Ok(false);
+    };
+    Ok(place.and_then(Place::saved) != Some(work) && !was_launched_here(ws, session)?)
 }
 
 /// Where somebody has moved the worktree of an ended session, which is theirs since.

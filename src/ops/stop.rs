@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::aside::is_outdated;
 use super::branch;
 use super::error::{Error, Result};
-use super::launch::nudge;
+use super::frozen::{hold, melt};
+use super::intent::{DAY, intent, nudge};
 use super::local::{Guard, Intent, IntentKind, Phase, Run, RunDir};
 use super::record::{check, load, spec};
-use super::recover::{GRACE, check_known, check_unless_stale, decide, ladder, lost, reconcile, until};
+use super::recover::{GRACE, check_known, check_unless_stale, decide, ladder, lost, reconcile};
 use super::settle::{End, settle, still_alive};
-use super::standing::{is_missing, standing};
+use super::standing::{is_missing, is_outdated, standing};
 use super::workspace::Workspace;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::Session;
@@ -45,8 +45,6 @@ pub enum How {
     Freeze,
 }
 
-/// How long an intent stands that only ends with whoever has the guard.
-pub const DAY: Duration = Duration::from_secs(86_400);
 /// How long a supervisor whose session is settled may take to go.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -212,7 +210,7 @@ fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) 
     };
     check_known(id, &run)?;
     match stop.how {
-        How::Freeze => hold(&run_dir, id, &run, stop)?,
+        How::Freeze => hold(&run_dir, id, &run, stop.reason.clone())?,
         How::Ask | How::Kill => {
             let by_itself = bring_down(&run_dir, id, &run, &spec, kind, stop)?;
             if by_itself && session.event.summary.state == State::Running {
@@ -266,27 +264,6 @@ fn bring_down(
         .as_ref()
         .is_some_and(|worker| stopped.signalled.iter().any(|p| p.id == *worker));
     Ok(run.phase == Phase::Executed && !signalled && !begun)
-}
-
-fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, stop: &Stop) -> Result<()> {
-    run_dir.write_intent(&intent(run, IntentKind::Freeze, stop.reason.clone(), DAY))?;
-    let target = run_dir.target(Some(run));
-    let frozen = match freeze(&target) {
-        Ok(frozen) => frozen,
-        Err(error) => {
-            // Some may stand still by now, of a session that nobody calls frozen.
-            thaw(&target)?;
-            run_dir.clear_intent()?;
-            return Err(error.into());
-        }
-    };
-    if frozen.moving.is_empty() && run.worker.as_ref().is_some_and(|worker| worker.is_alive()) {
-        return Ok(());
-    }
-    frozen.release(&target)?;
-    run_dir.clear_intent()?;
-    let what = "its processes can't be held".to_owned();
-    Err(Error::Lacking { id: id.clone(), what })
 }
 
 /// The worker was faster: what it did is what is recorded.
@@ -348,17 +325,6 @@ fn alive(run_dir: &RunDir, id: &SessionId) -> Result<Run> {
     Ok(run)
 }
 
-/// What is asked of a run.
-pub fn intent(run: &Run, kind: IntentKind, reason: Option<String>, patience: Duration) -> Intent {
-    Intent {
-        attempt: run.attempt.clone(),
-        kind,
-        reason,
-        request: None,
-        until: until(patience),
-    }
-}
-
 /// Brings a session to stand that is ours no longer: its worker is stopped and its work saved, with that reason.
 pub fn stand_still(ws: &Workspace, guard: &Guard, id: &SessionId, reason: &str) -> Result<Session> {
     let session = reconcile(ws, guard, id)?;
@@ -377,7 +343,7 @@ pub fn stand_still(ws: &Workspace, guard: &Guard, id: &SessionId, reason: &str) 
     if summary.frozen
         && let Some(run) = ws.run_dir(id).run()?
     {
-        return super::launch::melt(ws, &ws.run_dir(id), &run, id);
+        return melt(ws, &ws.run_dir(id), &run, id);
     }
     Ok(session)
 }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use super::changed::Changed;
 use super::error::Result;
-use super::forget::is_forgotten;
 use super::own_name::{lives_unsaid, was_launched_here};
 use super::record::load;
 use super::select::{local_ids, worktree_of};
@@ -341,7 +340,7 @@ fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
     view.spec = ws.store().spec(&view.session).ok().map(Box::new);
     // An ended session that had work names it, unless that is no more.
     view.forgotten =
-        view.session.event.summary.work.is_none() && is_forgotten(ws, &view.session).unwrap_or(false);
+        view.session.event.summary.work.is_none() && work::is_forgotten(ws, &view.session).unwrap_or(false);
     if ws.is_readable() {
         view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
     }

@@ -11,8 +11,8 @@ use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::Target;
 use crate::git::remote::{Fetched, Remote, Wanted};
-use crate::session::{SessionId, Summary};
-use crate::store::names;
+use crate::session::{SessionId, State, Summary};
+use crate::store::{Session, names};
 
 /// Whether the work that the log names can be put back from what is here.
 pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
@@ -42,6 +42,28 @@ pub fn need(ws: &Workspace, summary: &Summary) -> Result<()> {
     match source(ws, summary) {
         Some(remote) => bring(ws, &remote, summary),
         None => Err(elsewhere(ws, summary)),
+    }
+}
+
+/// Whether a session's log says that its work was forgotten; after that it can't have got any other.
+///
+/// # Errors
+/// Logs that can't be read.
+pub fn is_forgotten(ws: &Workspace, session: &Session) -> Result<bool> {
+    if session.event.summary.state != State::Terminated {
+        return Ok(false);
+    }
+    let mut found = false;
+    ws.store()
+        .every_event(session, |_, event| found |= !event.forgotten.is_empty())?;
+    Ok(found)
+}
+
+/// Refuses a session whose work was forgotten.
+pub fn check_not_forgotten(ws: &Workspace, session: &Session) -> Result<()> {
+    match is_forgotten(ws, session)? {
+        true => Err(Error::Forgotten(session.id().clone())),
+        false => Ok(()),
     }
 }
 

@@ -71,28 +71,6 @@ pub struct AtRemote {
     pub left: Option<String>,
 }
 
-/// Whether a session's log says that its work was forgotten; after that it can't have got any other.
-///
-/// # Errors
-/// Logs that can't be read.
-pub fn is_forgotten(ws: &Workspace, session: &Session) -> Result<bool> {
-    if session.event.summary.state != State::Terminated {
-        return Ok(false);
-    }
-    let mut found = false;
-    ws.store()
-        .every_event(session, |_, event| found |= !event.forgotten.is_empty())?;
-    Ok(found)
-}
-
-/// Refuses a session whose work was forgotten.
-pub fn check_not_forgotten(ws: &Workspace, session: &Session) -> Result<()> {
-    match is_forgotten(ws, session)? {
-        true => Err(Error::Forgotten(session.id().clone())),
-        false => Ok(()),
-    }
-}
-
 /// Checks that a session's work may be forgotten here.
 ///
 /// # Errors

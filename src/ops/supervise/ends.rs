@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{Next, Supervisor};
 use crate::git::Durability;
 use crate::ops::error::{Error, Result};
+use crate::ops::intent::intent;
 use crate::ops::local::{Exit, Intent, IntentKind, Phase, RunDir};
-use crate::ops::recover::{GRACE, decide, ladder, until};
+use crate::ops::recover::{GRACE, decide, ladder};
 use crate::ops::settle::{End, settle, still_alive};
 use crate::session::{Kind, Outcome, State};
 use crate::store::Session;
@@ -212,14 +213,7 @@ impl Supervisor {
             return self.ended(end);
         }
         let grace = self.spec.limits.grace.unwrap_or(GRACE);
-        let attempt = self.run.attempt.clone();
-        let intent = Intent {
-            attempt,
-            kind,
-            reason,
-            request: None,
-            until: until(grace),
-        };
+        let intent = intent(&self.run, kind, reason, grace);
         // It is for those who come after us if we are killed; where there is no room for it, the worker is stopped anyway.
         if let Err(error) = self.run_dir.write_intent(&intent) {
             (self.complain)(&error);

@@ -8,9 +8,9 @@ use super::{Ask, Finding, Here};
 use crate::git::objects;
 use crate::git::remote::Remote;
 use crate::ops::error::{Error, Result};
-use crate::ops::forget::is_forgotten;
 use crate::ops::remotes::{chosen, home};
 use crate::ops::tracking::{Names, What, names};
+use crate::ops::work::is_forgotten;
 use crate::ops::workspace::Workspace;
 use crate::store::Session;
 

@@ -1,115 +1,27 @@
-//! Sends each step of a session to its remote, in a process beside its worker and never in its way.
-//!
-//! A remote that is down costs a retry. With `session.autoSync` the relay lives as long as the session runs: it answers
-//! requests, and learns when another clone has taken the session over.
+//! The relay's own process: it sends until the remote has all, and looks around while the session runs.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use gix::ObjectId;
-use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
-use super::fence::refused;
-use super::fetch::Fate;
-use super::launch::supervisor_environment;
-use super::local::RunDir;
-use super::parcel::Sent;
-use super::provenance;
-use super::record::load;
-use super::remotes::{chosen, home};
-use super::sync::{Report, sync};
-use super::workspace::Workspace;
+use super::{PAUSE, interval};
 use crate::git::remote::Remote;
-use crate::session::duration;
-use crate::session::{Arg, SessionId};
-use crate::worker::{Detach, Lease, detach, wait_free};
+use crate::ops::error::{Error, Result};
+use crate::ops::fetch::Fate;
+use crate::ops::local::{Relay, RunDir};
+use crate::ops::parcel::Sent;
+use crate::ops::provenance;
+use crate::ops::record::load;
+use crate::ops::remotes::{chosen, home, refused};
+use crate::ops::sync::{Report, sync};
+use crate::ops::workspace::Workspace;
+use crate::session::SessionId;
+use crate::worker::{Lease, wait_free};
 
-/// The verb by which a relay is started.
-pub const RELAY: &str = "relay";
-/// The pause after the first push that failed; it doubles with each further one.
-const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(300);
 /// How often it is tried before it is left to the session's next step.
 const TRIES: u32 = 20;
-/// How often a running session with `session.autoSync` is synchronised, unless `session.syncInterval` says otherwise.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// What a session's relay is to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Relay {
-    /// Our own executable.
-    program: Arg,
-    /// The usual one, if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    remote: Option<String>,
-    /// Whether others are listened to as well.
-    #[serde(default)]
-    both_ways: bool,
-}
-
-/// Where each step of a session is to be sent while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Push {
-    /// To the usual remote.
-    Usual,
-    /// To this one.
-    To(String),
-}
-
-impl Push {
-    fn remote(&self) -> Option<&str> {
-        match self {
-            Push::Usual => None,
-            Push::To(name) => Some(name),
-        }
-    }
-
-    /// Checks that there is such a remote, before anything is made that is to be sent there.
-    pub fn check(&self, ws: &Workspace) -> Result<()> {
-        let remote = chosen(ws, self.remote())?;
-        if remote.is_secret() {
-            // It would have to be kept for as long as the session runs.
-            return Err(Error::Secret(remote.name().to_owned()));
-        }
-        Ok(())
-    }
-}
-
-/// Has each step of the session sent from now on, if that is asked for here or by `session.autoSync`.
-pub fn arrange(ws: &Workspace, id: &SessionId, program: OsString, push: Option<&Push>) -> Result<()> {
-    let both_ways = ws.repo.config_bool("session.autoSync") == Some(true) && chosen(ws, None).is_ok();
-    let run_dir = ws.run_dir(id);
-    if push.is_some() || both_ways {
-        run_dir.write_relay(&Relay {
-            program: program.into(),
-            remote: push.and_then(Push::remote).map(str::to_owned),
-            both_ways,
-        })?;
-    }
-    nudge(ws, id);
-    Ok(())
-}
-
-/// Starts the session's relay after a step, if it has one; one that is at work already sees the step by itself.
-pub fn nudge(ws: &Workspace, id: &SessionId) {
-    let run_dir = ws.run_dir(id);
-    let Ok(Some(relay)) = run_dir.relay() else { return };
-    // What can't be sent now is sent after the next step, or by a sync; the step itself is recorded.
-    let _ = detach(Detach {
-        argv: vec![
-            relay.program.as_os_str().to_owned(),
-            RELAY.into(),
-            id.as_str().into(),
-            ws.repo.common_dir().as_os_str().to_owned(),
-        ],
-        cwd: ws.repo.common_dir().to_owned(),
-        env: supervisor_environment(),
-        log: Some(run_dir.path().join("relay.log")),
-        keep: Vec::new(),
-    });
-}
 
 /// Sends what the remote lacks, again and again until it has it.
 ///
@@ -140,14 +52,6 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-/// How often a remote is asked and told, where nobody does so: no oftener than it is after a push that failed.
-pub fn interval(ws: &Workspace) -> Duration {
-    let text = ws.repo.config("session.syncInterval");
-    text.and_then(|text| duration::parse(&text).ok())
-        .unwrap_or(INTERVAL)
-        .max(PAUSE)
 }
 
 /// What came of sending.
