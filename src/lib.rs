@@ -46,11 +46,11 @@
 //! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
-//! | `ops/checkout.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
+//! | `ops/placing.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
 //! | `ops/aside.rs` | a worker's state from before its session went on on another clone | work that was saved here has it just so, or it is kept beside |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
-//! | `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
+//! | `ops/inbox.rs`, `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |
 //! | `ops/verify/repair.rs` | what was seen at a remote that is configured no more, when repair is asked for | the log here has all of it |
 //! | `ops/doctor/remotes.rs` | what was seen at a remote by its old name, when repair is asked for | it has the new name, or what was seen by that has all of it |
 //! | `ops/doctor/probe.rs` | references that were made on a remote a moment ago, to see whether it takes them | nothing: they mean nothing |
@@ -70,10 +70,10 @@
 //! | `git/pack.rs` | the temporary files of a pack and its index, which become these | nothing: the pack is new |
 //! | `git/packs.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
-//! | `ops/local.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
+//! | `ops/local.rs`, by `ops/files.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
 //! | `ops/create.rs` | values of variables that an older version kept for a session that was never made | nothing: no session has them |
 //! | `ops/approvals.rs` | an approval that is taken back | nothing: it can be given again |
-//! | `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
+//! | `ops/files.rs`, `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
 //!
 //! Logs and notes are deleted by nobody, and work by `forget` alone.
 

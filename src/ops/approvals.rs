@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
-use super::local::write_atomically;
+use super::files::write_atomically;
 use crate::git::Durability;
 use crate::session::text::escape;
 use crate::store::seal::sha256;

@@ -6,9 +6,11 @@ use std::path::{Component, Path, PathBuf};
 use gix::bstr::{BString, ByteSlice};
 
 use super::error::{Error, Result};
-use super::local::{Place, RunDir};
+use super::local::RunDir;
+use super::machine::random_word;
+use super::records::Place;
 use super::settle::save;
-use super::workspace::{Workspace, random_word};
+use super::workspace::Workspace;
 use crate::git::refs::Target;
 use crate::git::snapshot::{self, Capture, Unsaved};
 use crate::git::worktree::{self, Worktree};

@@ -7,8 +7,9 @@ use gix::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::local::write_atomically;
-use super::workspace::{Workspace, make_private_dir};
+use super::files::make_private_dir;
+use super::files::write_atomically;
+use super::workspace::Workspace;
 use crate::git::command::Running;
 use crate::git::{Durability, objects};
 

@@ -158,7 +158,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                 Fate::Fenced { host, .. } => return Err(Error::ClaimLost { id: id.clone(), host }),
                 Fate::Diverged => {
                     let theirs = ws.store().at(id, theirs)?;
-                    let merged = super::sync::merge_home(ws, &theirs)?;
+                    let merged = super::rejoin::merge_home(ws, &theirs)?;
                     hand_in(ws, remote, merged)?;
                 }
                 Fate::Ahead => hand_in(ws, remote, load(ws, id)?)?,

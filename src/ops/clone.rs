@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::local::write_atomically;
-use super::workspace::random_word;
+use super::files::write_atomically;
+use super::machine::random_word;
 use crate::git::Durability;
 
 /// Sets the id where the directory is made anew each time, as in CI.
@@ -175,5 +175,5 @@ fn machine() -> String {
         .ok()
         .map(|text| text.trim().to_owned())
         .filter(|id| !id.is_empty())
-        .unwrap_or_else(super::workspace::host)
+        .unwrap_or_else(super::machine::host)
 }

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use super::error::{Error, Result};
-use super::local::{RunDir, Variables};
+use super::local::RunDir;
+use super::records::Variables;
 use crate::git::command::{in_a_hook, is_local_variable, is_of_a_commit};
 use crate::session::{Arg, Spec};
 

@@ -79,7 +79,7 @@ pub fn give_way(ws: &Workspace, remote: &Remote<'_>, ours: &Session, theirs: &Se
     if !ws.store().contains(theirs, ours)? {
         ws.store().check_same_root(ours, theirs)?;
         let entry = ws.store().supersede(ours)?;
-        super::requests::hand_in(ws, remote, &entry)?;
+        super::inbox::hand_in(ws, remote, &entry)?;
     }
     follow(ws, theirs, ours)
 }

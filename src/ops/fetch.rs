@@ -10,7 +10,7 @@ use super::fence;
 use super::mode::Mode;
 use super::own_name::contradiction;
 use super::provenance;
-use super::remotes::{chosen, is_home};
+use super::remotes::{chosen, home, is_home};
 use super::select::local_ids;
 use super::tracking::{
     Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, foresee, names, note_asked,
@@ -396,4 +396,15 @@ fn step(
         }
         Relation::Diverged => Step::Told(Fate::Diverged),
     })
+}
+
+/// Follows the session's log at its home; gives why that can't be, if it can't.
+pub fn follow_home(ws: &Workspace, session: &Session) -> Result<Option<String>> {
+    let Some(remote) = home(ws, &session.event.summary)? else {
+        return Ok(None);
+    };
+    let names = names(&remote, std::slice::from_ref(session.id()), What::Logs)?;
+    let report = follow(ws, &remote, &names, &Here::read(ws, &remote)?, Mode::Do)?;
+    let refusal = |line: &Line| line.fate.refusal().map(str::to_owned);
+    Ok(report.lines.iter().find_map(refusal))
 }

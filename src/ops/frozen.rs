@@ -2,8 +2,9 @@
 
 use super::error::{Error, Result};
 use super::intent::{DAY, intent, nudge};
-use super::local::{IntentKind, Run, RunDir};
+use super::local::RunDir;
 use super::record::{record, spec};
+use super::records::{IntentKind, Run};
 use super::recover::check_known;
 use super::settle::{End, settle, still_alive};
 use super::workspace::Workspace;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::local::{Intent, IntentKind, Run};
+use super::records::{Intent, IntentKind, Run};
 use crate::worker::{Signal, signal_one};
 
 /// How long an intent stands that only ends with whoever has the guard.

@@ -1,22 +1,19 @@
 //! A session's files in this clone: what its processes need and what a crash leaves to be read.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gix::ObjectId;
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::workspace::make_private_dir;
+use super::files::{make_private_dir, read_json, remove, write_json};
+use super::records::{Exit, Intent, Place, Relay, Run, Variables};
 use crate::git::Durability;
-use crate::session::{Arg, SessionId};
-use crate::worker::{Lease, Probe, ProcessId, Target, probe};
+use crate::session::SessionId;
+use crate::worker::{Lease, Probe, Target, probe};
 
 /// How long a command waits for another one that is at work on the same session.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,117 +27,6 @@ pub const STATE_DIR: &str = "GIT_SESSION_STATE_DIR";
 pub struct RunDir {
     path: PathBuf,
 }
-
-/// A launch that is under way or alive, or whose end is not recorded yet.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Run {
-    /// Which launch this is.
-    pub attempt: String,
-    pub phase: Phase,
-    /// The log's tip when it was launched.
-    pub onto: String,
-    pub supervisor: Option<ProcessId>,
-    pub worker: Option<ProcessId>,
-    /// How many attempts there were since the launch, this one included.
-    pub tries: u32,
-    /// The inode of the run directory, which a copy of it doesn't have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dir: Option<u64>,
-    /// Who launched it, so that another namespace or host is known for what it is.
-    pub launcher: ProcessId,
-}
-
-/// How far a launch has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// No exec was observed.
-    Launching,
-    /// The worker's exec has succeeded.
-    Executed,
-    /// Between an attempt that failed and the next.
-    Waiting,
-}
-
-/// What somebody asked for, written before the first signal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    pub attempt: String,
-    pub kind: IntentKind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The nonce of the request that is carried out by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// After this moment it means nothing: whoever wrote it would have finished.
-    pub until: Timestamp,
-}
-
-/// What a stop is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IntentKind {
-    Suspend,
-    Terminate,
-    Timeout,
-    /// Stopped processes are to stay in memory, suspended.
-    Freeze,
-    /// Stopped for a snapshot, to go on at once.
-    Pause,
-}
-
-/// How the worker of an attempt ended, as its parent saw it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Exit {
-    pub attempt: String,
-    pub outcome: String,
-    pub at: Timestamp,
-    /// Descendants that outlived it and were stopped.
-    #[serde(default)]
-    pub strays: Vec<String>,
-}
-
-/// Where the worktree is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Place {
-    pub path: Arg,
-    /// Whether the branch was made for the session, rather than found.
-    pub made_branch: bool,
-    /// Whether all that belongs into it was put there; else a killed command had only begun.
-    pub whole: bool,
-    /// Whether the session has ended and let it go.
-    #[serde(default)]
-    pub parked: bool,
-    /// How many entries of its HEAD's reflog are already noted.
-    #[serde(default)]
-    pub noted: usize,
-    /// The work commit that it was last saved as or made from; absent before either.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub work: Option<String>,
-}
-
-impl Place {
-    /// The work commit, if it was saved or made from one.
-    pub fn saved(&self) -> Option<ObjectId> {
-        ObjectId::from_hex(self.work.as_ref()?.as_bytes()).ok()
-    }
-}
-
-/// What a session's relay is to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Relay {
-    /// Our own executable.
-    pub program: Arg,
-    /// The usual one, if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remote: Option<String>,
-    /// Whether others are listened to as well.
-    #[serde(default)]
-    pub both_ways: bool,
-}
-
-/// Values of environment variables that were given with the command line.
-pub type Variables = BTreeMap<String, Arg>;
 
 /// The right to change a session's state or its processes, alone.
 #[derive(Debug)]
@@ -354,56 +240,5 @@ impl RunDir {
 
     pub fn clear_variables(&self) -> Result<()> {
         remove(&self.path.join("env.json"))
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let json = match fs::read(path) {
-        // A power cut leaves empty, or full of zeros, what had not reached the disk.
-        Ok(json) if json.iter().all(|byte| *byte == 0) => return Ok(None),
-        Ok(json) => json,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(format!("'{}'", path.display()))(error)),
-    };
-    let bad = |error: serde_json::Error| Error::BadRecord {
-        path: path.to_owned(),
-        why: error.to_string(),
-    };
-    serde_json::from_slice(&json).map(Some).map_err(bad)
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
-    let json = serde_json::to_vec(value).map_err(|error| Error::BadRecord {
-        path: path.to_owned(),
-        why: error.to_string(),
-    })?;
-    write_atomically(path, &json, durability)
-}
-
-/// Replaces a file, mode 0600: a process that is killed leaves the old one or the new one, and so does a machine that
-/// loses power where it is durable.
-pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-        temp.write_all(content)?;
-        if durability == Durability::Durable {
-            temp.as_file().sync_all()?;
-        }
-        temp.persist(path).map_err(|error| error.error)?;
-        match durability {
-            Durability::Durable => File::open(dir)?.sync_all(),
-            Durability::Relaxed => Ok(()),
-        }
-    };
-    write().map_err(Error::io(format!("cannot write '{}'", path.display())))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io(format!("cannot remove '{}'", path.display()))(error))
-        }
-        _ => Ok(()),
     }
 }

@@ -5,8 +5,9 @@
 use gix::ObjectId;
 
 use super::error::Result;
-use super::local::write_atomically;
-use super::workspace::{Workspace, make_private_dir};
+use super::files::make_private_dir;
+use super::files::write_atomically;
+use super::workspace::Workspace;
 use crate::git::Durability;
 use crate::git::notes;
 use crate::git::objects;

@@ -42,7 +42,7 @@ pub fn record(ws: &Workspace, id: &SessionId, kind: Kind, change: impl Fn(&mut E
             .event
             .step(kind, Claim::Plain, signed.stamp)
             .map_err(illegal)?;
-        event.summary.host = super::workspace::host();
+        event.summary.host = super::machine::host();
         change(&mut event);
         if let Append::Done(session) =
             ws.store()
@@ -75,7 +75,7 @@ pub fn propose(
         refused,
     };
     let mut event = onto.event.step(kind, claim, signed.stamp).map_err(illegal)?;
-    event.summary.host = super::workspace::host();
+    event.summary.host = super::machine::host();
     change(&mut event);
     Ok(ws
         .store()

@@ -6,12 +6,14 @@ use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::error::{Error, Result};
-use super::local::{Exit, Guard, Intent, IntentKind, Phase, Run, RunDir};
+use super::local::{Guard, RunDir};
+use super::machine::host;
 use super::own_name::{is_said_to_run, lives_unsaid, was_launched_here};
 use super::record::{check, load, record, spec};
+use super::records::{Exit, Intent, IntentKind, Phase, Run};
 use super::settle::{End, finish, save, settle, still_alive};
 use super::standing::find_again;
-use super::workspace::{Workspace, host};
+use super::workspace::Workspace;
 use crate::session::{Kind, Outcome, SessionId, Spec, State};
 use crate::store::{Session, names};
 use crate::worker::{Ladder, Liveness, Probe, Signal, Unsure, probe, thaw};

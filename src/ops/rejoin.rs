@@ -2,9 +2,11 @@
 
 use super::error::{Error, Result};
 use super::own_name::contradiction;
+use super::record::{TRIES, load};
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::session::event::Stamp;
+use crate::session::merge::Relation;
 use crate::session::{Claim, Kind, Summary};
 use crate::store::written::Written;
 use crate::store::{Append, Session};
@@ -47,6 +49,29 @@ pub fn rejoin(ws: &Workspace, mainline: &Session, ours: &Session) -> Result<Writ
         joined = ws.store().write_event(onto, &event, by)?.on(joined);
     }
     Ok(joined)
+}
+
+/// Brings the log here together with home's, whose side is the mainline.
+pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
+    let id = theirs.id();
+    for _ in 0..TRIES {
+        let ours = load(ws, id)?;
+        let moved = match ws.store().relation(&ours, theirs)? {
+            Relation::Same | Relation::Ahead => return Ok(ours),
+            Relation::Behind => {
+                let moves = [(theirs.clone(), Expected::At(ours.tip))];
+                ws.store().advance_all(&moves)?.into_iter().next().transpose()?
+            }
+            Relation::Diverged => {
+                let merged = rejoin(ws, theirs, &ours)?;
+                Some(ws.store().advance(&merged, Expected::At(ours.tip))?)
+            }
+        };
+        if let Some(Append::Done(session)) = moved {
+            return Ok(*session);
+        }
+    }
+    Err(Error::Busy(id.clone()))
 }
 
 /// Lets our log follow one that only this clone went on with, whose acknowledgement never came.

@@ -4,17 +4,19 @@
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
+use super::fetch::follow_home;
+use super::inbox::{hand_in, send_waiting};
+use super::machine::{host, random_word};
 use super::record::{load, record};
-use super::remotes::{home, is_home, refused};
+use super::remotes::{home, is_home};
 use super::stop::{Stop, suspend, terminate};
-use super::wait::bring as bring_log;
-use super::workspace::{Workspace, host, random_word};
+use super::workspace::Workspace;
 use crate::git;
 use crate::git::refs::Outcome;
-use crate::git::remote::{Fetched, Lease, Pushed, Remote, Update, Wanted};
+use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::session::event::FORMAT;
 use crate::session::{Ask, Event, Kind, Request, SessionId, State, Summary};
-use crate::store::inbox::{Entry, Inbox};
+use crate::store::inbox::Entry;
 use crate::store::{Session, names as refnames};
 
 /// How often home is asked for an answer.
@@ -105,55 +107,6 @@ pub fn ask(ws: &mut Workspace, id: &SessionId, what: &Wish) -> Result<Asked> {
     })
 }
 
-/// Puts an entry of the inbox here into the one at home; here it is removed then.
-pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()> {
-    let id = entry.id();
-    let update = Update {
-        name: entry.name.clone(),
-        new: Some(entry.tip),
-        lease: Lease::FastForward,
-    };
-    match remote.push(&[update])?.into_iter().next() {
-        Some((_, Pushed::Done | Pushed::UpToDate)) => {
-            ws.store().clear(entry)?;
-            Ok(())
-        }
-        Some((_, Pushed::Refused(why))) => Err(refused(id, remote, why)),
-        Some((_, Pushed::Moved)) | None => Err(refused(id, remote, format!("'{}' is taken", entry.name))),
-    }
-}
-
-/// Sends what waits here for the owners of other clones' sessions; gives the requests that the remote didn't take, and
-/// why.
-pub fn send_waiting(
-    ws: &Workspace,
-    remote: &Remote<'_>,
-    ids: &[SessionId],
-) -> Result<Vec<(SessionId, String)>> {
-    let mut unsent = Vec::new();
-    for entry in ws.store().inbox(None)?.entries {
-        let is_request = matches!(entry.inbox, Inbox::Request { .. });
-        // What stands here under its id may be somebody else's.
-        let Ok(Some(session)) = ws.store().load(entry.id()) else {
-            continue;
-        };
-        let summary = &session.event.summary;
-        if !ws.owns(summary) && is_home(ws, summary, remote) {
-            // One that isn't taken is no reason to keep the others.
-            match hand_in(ws, remote, &entry) {
-                Err(Error::Git(error)) if is_request => return Err(error.into()),
-                Err(Error::Refused { why, .. }) if is_request => {
-                    if ids.is_empty() || ids.contains(entry.id()) {
-                        unsent.push((entry.id().clone(), why));
-                    }
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-    }
-    Ok(unsent)
-}
-
 /// Asks home whether a session still is this clone's; gives why that can't be told, if it can't.
 ///
 /// # Errors
@@ -161,7 +114,7 @@ pub fn send_waiting(
 pub fn is_ours(ws: &mut Workspace, id: &SessionId) -> Result<(bool, Option<String>)> {
     ws.prepare()?;
     let ws = &*ws;
-    let unknown = match bring_log(ws, &load(ws, id)?) {
+    let unknown = match follow_home(ws, &load(ws, id)?) {
         Ok(why) => why,
         Err(error) => Some(error.to_string()),
     };
@@ -207,7 +160,7 @@ pub fn wait(
 /// Follows the session's log at its home, and sends there what still waits here; gives why it can't be followed.
 fn listen(ws: &Workspace, id: &SessionId, waits: &mut bool) -> Result<Option<String>> {
     let session = load(ws, id)?;
-    let failure = bring_log(ws, &session)?;
+    let failure = follow_home(ws, &session)?;
     if *waits && let Some(remote) = home(ws, &session.event.summary)? {
         *waits = !send_waiting(ws, &remote, std::slice::from_ref(id))?.is_empty();
     }

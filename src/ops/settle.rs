@@ -3,10 +3,11 @@
 use gix::ObjectId;
 
 use super::changed::Changed;
-use super::checkout::park;
 use super::error::{Error, Result};
-use super::local::{Place, RunDir};
+use super::local::RunDir;
+use super::placing::park;
 use super::record::{load, record};
+use super::records::Place;
 use super::standing::{is_missing, is_outdated, place, standing};
 use super::workspace::Workspace;
 use crate::git::command::Running;

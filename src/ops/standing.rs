@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::Result;
-use super::local::{Place, RunDir};
+use super::local::RunDir;
 use super::own_name::was_launched_here;
+use super::records::Place;
 use super::workspace::Workspace;
 use crate::git::worktree::{self, Head, Worktree};
 use crate::session::{Arg, SessionId};

@@ -2,10 +2,11 @@
 
 use super::error::{Error, Result};
 use super::fetch::{self, Fate, follow};
+use super::inbox::send_waiting;
 use super::mode::Mode;
 use super::push::{self, send};
 use super::record::{TRIES, load};
-use super::rejoin::rejoin;
+use super::rejoin::merge_home;
 use super::remotes::{chosen, is_home};
 use super::requests::{self, Answer};
 use super::tracking::{Here, What, drop_vanished, names, note_asked};
@@ -13,7 +14,6 @@ use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Remote, Update};
 use crate::session::SessionId;
-use crate::session::merge::Relation;
 use crate::store::inbox::{Entry, Inbox};
 use crate::store::{Append, Session};
 
@@ -92,7 +92,7 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             .collect::<std::result::Result<_, _>>()?,
     };
     let sent = send(ws, &remote, sessions, Mode::Do)?;
-    let unsent = requests::send_waiting(ws, &remote, ids)?;
+    let unsent = send_waiting(ws, &remote, ids)?;
     clear(ws, &remote, &done)?;
     Ok(Report {
         fetched,
@@ -119,29 +119,6 @@ fn merge_if_ours(ws: &Workspace, remote: Option<&str>, id: &SessionId) -> Result
     }
     merge_home(ws, &theirs)?;
     Ok(true)
-}
-
-/// Brings the log here together with home's, whose side is the mainline.
-pub fn merge_home(ws: &Workspace, theirs: &Session) -> Result<Session> {
-    let id = theirs.id();
-    for _ in 0..TRIES {
-        let ours = load(ws, id)?;
-        let moved = match ws.store().relation(&ours, theirs)? {
-            Relation::Same | Relation::Ahead => return Ok(ours),
-            Relation::Behind => {
-                let moves = [(theirs.clone(), Expected::At(ours.tip))];
-                ws.store().advance_all(&moves)?.into_iter().next().transpose()?
-            }
-            Relation::Diverged => {
-                let merged = rejoin(ws, theirs, &ours)?;
-                Some(ws.store().advance(&merged, Expected::At(ours.tip))?)
-            }
-        };
-        if let Some(Append::Done(session)) = moved {
-            return Ok(*session);
-        }
-    }
-    Err(Error::Busy(id.clone()))
 }
 
 /// Merges what a former owner had recorded beside home's log; false if it is merged already.

@@ -8,8 +8,9 @@ use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 
 use super::error::Result;
-use super::local::write_atomically;
-use super::workspace::{Workspace, make_private_dir};
+use super::files::make_private_dir;
+use super::files::write_atomically;
+use super::workspace::Workspace;
 use crate::git::refs::{Change, Expected, Outcome, Reference, Target};
 use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::git::{Durability, objects};

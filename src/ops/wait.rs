@@ -7,13 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::error::{Error, Result};
-use super::fetch::{Line, follow};
-use super::mode::Mode;
+use super::fetch::follow_home;
 use super::record::{load, spec};
 use super::recover::GRACE;
 use super::relay;
-use super::remotes::home;
-use super::tracking::{Here, What, names};
 use super::workspace::Workspace;
 use crate::session::{Outcome, SessionId, State};
 use crate::store::Session;
@@ -166,7 +163,7 @@ impl News {
         if before.is_some_and(|asked| asked.next > Instant::now()) {
             return Ok(false);
         }
-        let failed = match bring(ws, session) {
+        let failed = match follow_home(ws, session) {
             Ok(failed) => failed,
             Err(Error::Git(error @ crate::git::Error::Remote { .. })) => Some(error.to_string()),
             Err(error) => return Err(error),
@@ -200,17 +197,6 @@ impl News {
         let last = deadline.checked_add(grace.saturating_add(relay::interval(ws)));
         Ok(last.is_ok_and(|last| last < Timestamp::now()))
     }
-}
-
-/// Follows the session's log at its home; gives why that can't be, if it can't.
-pub fn bring(ws: &Workspace, session: &Session) -> Result<Option<String>> {
-    let Some(remote) = home(ws, &session.event.summary)? else {
-        return Ok(None);
-    };
-    let names = names(&remote, std::slice::from_ref(session.id()), What::Logs)?;
-    let report = follow(ws, &remote, &names, &Here::read(ws, &remote)?, Mode::Do)?;
-    let refusal = |line: &Line| line.fate.refusal().map(str::to_owned);
-    Ok(report.lines.iter().find_map(refusal))
 }
 
 /// The exit code that stands for an ended session.

@@ -1,7 +1,5 @@
 //! A repository with what we know of ourselves in it: which clone, whose name, where our files are.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use gix::actor::Signature;
@@ -10,7 +8,9 @@ use jiff::Timestamp;
 
 use super::clone::Clone;
 use super::error::{Error, Result};
+use super::files::make_private_dir;
 use super::local::RunDir;
+use super::machine::{random, random_word};
 use super::settings;
 use crate::git::Repo;
 use crate::git::refs::leftover;
@@ -176,44 +176,5 @@ impl Workspace {
             },
             signature,
         })
-    }
-}
-
-/// This machine's name, for people.
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// A random word of lower-case base32 characters.
-pub fn random_word(length: usize) -> Result<String> {
-    let mut bytes = vec![0; length];
-    random(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte % 32)]))
-        .collect())
-}
-
-/// Fills a buffer with the system's randomness.
-pub fn random(bytes: &mut [u8]) -> Result<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
-        filled += got.map_err(|error| Error::Io {
-            what: "random numbers".to_owned(),
-            source: error.into(),
-        })?;
-    }
-    Ok(())
-}
-
-/// Makes a directory that only its owner may enter; one that is there stays as it is.
-pub fn make_private_dir(dir: &Path) -> Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::Io {
-            what: format!("cannot make '{}'", dir.display()),
-            source: error,
-        }),
-        _ => Ok(()),
     }
 }

@@ -3,7 +3,8 @@
 use super::{Report, few};
 use crate::ops::clone::{Elsewhere, Standing, standing};
 use crate::ops::error::Result;
-use crate::ops::workspace::{Workspace, host};
+use crate::ops::machine::host;
+use crate::ops::workspace::Workspace;
 use crate::session::State;
 use crate::store::Session;
 

@@ -8,9 +8,10 @@ use crate::git;
 use crate::git::objects::{self, Object};
 use crate::git::remote::{Lease, Pushed, Remote, Update};
 use crate::ops::error::Result;
+use crate::ops::machine::random_word;
 use crate::ops::remotes::chosen;
 use crate::ops::tracking::{What, last_seen, names};
-use crate::ops::workspace::{Workspace, random_word};
+use crate::ops::workspace::Workspace;
 use crate::store::names::{INBOXES, SESSIONS, WORKS};
 
 /// A session's id has no upper case, so that every version takes what is called so for somebody else's.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::environment::supervisor_environment;
 use super::error::{Error, Result};
-use super::local::Relay;
+use super::records::Relay;
 use super::remotes::chosen;
 use super::workspace::Workspace;
 use crate::session::{SessionId, duration};
