@@ -206,7 +206,7 @@ pub struct Seen {
 pub fn list_remote(ws: &Workspace, remote: Option<&str>, filter: &Filter) -> Result<Vec<Seen>> {
     let remotes = match remote {
         Some(name) => vec![ws.repo.remote(name)?.name().to_owned()],
-        None => ws.store().tracked_remotes()?,
+        None => asked_remotes(ws)?,
     };
     let now = Timestamp::now();
     let look = |remote: String| {
@@ -227,6 +227,16 @@ pub fn list_remote(ws: &Workspace, remote: Option<&str>, filter: &Filter) -> Res
         Ok(Seen { remote, at, overview })
     };
     remotes.into_iter().map(look).collect()
+}
+
+/// The remotes of which anything was seen, be it only that they have no session.
+fn asked_remotes(ws: &Workspace) -> Result<Vec<String>> {
+    let mut names = ws.store().tracked_remotes()?;
+    let configured = ws.repo.remotes().into_iter().map(|name| name.to_string());
+    names.extend(configured.filter(|name| super::tracking::asked_at(ws, name).is_some()));
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// A session by its log alone.

@@ -113,6 +113,10 @@ on_every_format! {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
         b.session("list --remote").ok().says("no remote was ever asked");
+        b.session("fetch").ok();
+        b.session("list --remote").ok().says("no sessions on origin, 0s ago");
+        let json = b.session("list --remote --json").ok().json();
+        assert_eq!(json["remotes"][0]["sessions"].as_array().unwrap().len(), 0, "{json}");
         a.session("run --id over --title Over -- true").ok();
         a.session("new --id waits --title Waits -- true").ok();
         a.session("push").ok();
