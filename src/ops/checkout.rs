@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 
 use super::aside::{Aside, put_state};
 use super::branch::{self, Left};
@@ -160,10 +161,11 @@ pub fn for_resume(
         .or(summary.head)
         .or(summary.base)
         .ok_or(Error::Unborn)?;
-    let branch = saved.branch.as_ref().map(|name| name.to_string());
-    let short = branch
-        .as_deref()
-        .map(|full| full.strip_prefix("refs/heads/").unwrap_or(full));
+    let short = short_branch(&saved);
+    if let (Some(name), None) = (&saved.branch, short) {
+        let why = "no branch can be called that, so HEAD is detached";
+        unrestored.push(Unsaved::new(name.clone(), why));
+    }
     let unborn = unborn(ws, &saved)?;
     let (checkout, made, why) = match unborn {
         Some(_) => (Checkout::Detached(head), false, None),
@@ -200,12 +202,19 @@ pub fn for_resume(
 
 /// The full name of the branch that HEAD was on where nothing was committed on it yet, as long as nobody has made it.
 pub fn unborn(ws: &Workspace, saved: &Work) -> Result<Option<String>> {
-    let Some(full) = saved.branch.as_ref().filter(|_| saved.head.is_none()) else {
+    let Some(short) = short_branch(saved).filter(|_| saved.head.is_none()) else {
         return Ok(None);
     };
-    let full = full.to_string();
-    let is_legal = full.strip_prefix("refs/heads/").is_some_and(is_branch_name);
-    Ok((is_legal && ws.repo.refs().get(&full)?.is_none()).then_some(full))
+    let full = names::full_branch(short);
+    Ok(ws.repo.refs().get(&full)?.is_none().then_some(full))
+}
+
+/// The branch that HEAD was on, unless there can be none of that name: a snapshot may come from anybody, and git takes
+/// some names for options.
+pub fn short_branch(saved: &Work) -> Option<&str> {
+    let full = saved.branch.as_ref()?.to_str().ok()?;
+    full.strip_prefix("refs/heads/")
+        .filter(|name| is_branch_name(name))
 }
 
 /// Puts the HEAD of a worktree on a branch that begins with its next commit, if there is to be one.

@@ -195,6 +195,30 @@ on_every_format! {
         assert_eq!(after, before);
     }
 
+    fn a_branch_that_there_can_be_none_of_is_no_option_of_gits(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        handed_over(&team, "bad");
+        b.will_be_broken();
+        b.fifo("up");
+        for branch in ["-m", "refs/heads/a..b"] {
+            forge(a, "bad", &format!("manifest='{{\"branch\":\"{branch}\"}}'"));
+            b.session("fetch").ok();
+            let before = b.git("for-each-ref refs/heads refs/tags");
+            let run = b.session("resume --trust bad");
+            run.ok().says(&format!("not restored: {branch}: no branch can be called that"));
+            b.hear("up");
+            assert_eq!(b.git("for-each-ref refs/heads refs/tags"), before);
+            assert_eq!(b.git("symbolic-ref HEAD"), "refs/heads/main");
+            b.session("suspend bad").ok();
+            b.session("push").ok();
+            a.session("fetch").ok();
+            a.session("resume --trust bad").ok();
+            a.hear("up");
+            a.session("suspend bad").ok();
+        }
+    }
+
     fn a_snapshot_with_more_files_than_anybody_can_count_holds_nobody_up(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
