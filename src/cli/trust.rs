@@ -121,10 +121,12 @@ fn tell(ws: &Workspace, subject: &Subject) -> Result<(), Failure> {
     let stat = subject
         .stat(ws)
         .unwrap_or_else(|error| format!(" can't be told: {error}"));
+    let branch = subject.other_branch(ws).unwrap_or_default();
     let facts = Facts {
         place: &place,
         stat: &stat,
         nested: &subject.nested(ws).unwrap_or_default(),
+        branch: branch.as_deref(),
     };
     for line in proposal(subject, &facts, Paint::Off).lines() {
         out::say(line);

@@ -7,6 +7,7 @@ use gix::ObjectId;
 use jiff::Timestamp;
 
 use super::approvals::Key;
+use super::checkout::short_branch;
 use super::diff::difference;
 use super::error::{Error, Result};
 use super::record::spec;
@@ -16,7 +17,7 @@ use super::work;
 use super::workspace::Workspace;
 use crate::git::signature;
 pub use crate::git::signature::Standing;
-use crate::git::snapshot::{self, Source};
+use crate::git::snapshot::{self, Source, Work};
 use crate::session::{SessionId, Spec};
 use crate::store::Session;
 
@@ -299,12 +300,28 @@ impl Subject {
     /// # Errors
     /// Work that isn't here.
     pub fn nested(&self, ws: &Workspace) -> Result<Vec<String>> {
-        let foreign = self.foreign.as_ref().filter(|_| !self.derived);
-        let Some(work) = foreign.and_then(|foreign| foreign.event.summary.work) else {
-            return Ok(Vec::new());
-        };
-        let nested = snapshot::read(&ws.repo, work)?.manifest.nested;
+        let nested = self.work(ws)?.map(|work| work.manifest.nested);
+        let nested = nested.unwrap_or_default();
         Ok(nested.iter().map(|name| name.0.to_string()).collect())
+    }
+
+    /// The branch that its work is on, if that is another than the session's own.
+    ///
+    /// # Errors
+    /// Work that isn't here.
+    pub fn other_branch(&self, ws: &Workspace) -> Result<Option<String>> {
+        let work = self.work(ws)?;
+        let branch = work.as_ref().and_then(short_branch);
+        Ok(branch
+            .filter(|branch| self.spec.branch.as_deref() != Some(branch))
+            .map(str::to_owned))
+    }
+
+    /// The work that it would begin with.
+    fn work(&self, ws: &Workspace) -> Result<Option<Work>> {
+        let foreign = self.foreign.as_ref().filter(|_| !self.derived);
+        let work = foreign.and_then(|foreign| foreign.event.summary.work);
+        Ok(work.map(|work| snapshot::read(&ws.repo, work)).transpose()?)
     }
 
     /// What is trusted by who says so now.

@@ -13,6 +13,8 @@ pub struct Facts<'a> {
     pub stat: &'a str,
     /// Repositories within it.
     pub nested: &'a [String],
+    /// The branch that its work is on, if that is another than the session's.
+    pub branch: Option<&'a str>,
 }
 
 /// Writes what would run, where, and on what.
@@ -37,6 +39,7 @@ pub fn proposal(subject: &Subject, facts: &Facts<'_>, paint: Paint) -> String {
     line("on resume", &spec.resume_line());
     line("directory", &escape(&facts.place.to_string_lossy()));
     line("branch", &escape(spec.branch.as_deref().unwrap_or_default()));
+    line("work is on", &escape(facts.branch.unwrap_or_default()));
     line("worker", &escape(spec.worker.as_deref().unwrap_or_default()));
     line("environment", &escape(&spec.environment.join(" ")));
     if let Some(foreign) = foreign {

@@ -219,6 +219,16 @@ on_every_format! {
         }
     }
 
+    fn who_is_to_approve_a_session_is_told_the_branch_that_its_work_is_on(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        handed_over(&team, "bad");
+        b.session("trust bad").ok();
+        forge(a, "bad", "manifest='{\"branch\":\"refs/heads/release\"}'");
+        b.session("fetch").ok();
+        b.session("trust bad").ok().says("  work is on    release\n");
+    }
+
     fn a_snapshot_with_more_files_than_anybody_can_count_holds_nobody_up(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
