@@ -27,6 +27,7 @@ const LARGE: u64 = 16 << 20;
 pub struct Batch<'r> {
     repo: &'r Repo,
     durability: Durability,
+    purpose: Purpose,
     known: HashSet<ObjectId>,
     held: Vec<Object>,
     held_bytes: usize,
@@ -35,12 +36,30 @@ pub struct Batch<'r> {
     pack: Option<PackFile>,
 }
 
+/// What objects are gathered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Publication,
+    /// Their names are compared, and nothing is written.
+    Names,
+}
+
 impl<'r> Batch<'r> {
     /// Begins with nothing.
     pub fn new(repo: &'r Repo, durability: Durability) -> Batch<'r> {
+        Batch::begin(repo, durability, Purpose::Publication)
+    }
+
+    /// Begins one that only tells what objects would be called.
+    pub fn of_names(repo: &'r Repo) -> Batch<'r> {
+        Batch::begin(repo, Durability::Relaxed, Purpose::Names)
+    }
+
+    fn begin(repo: &'r Repo, durability: Durability, purpose: Purpose) -> Batch<'r> {
         Batch {
             repo,
             durability,
+            purpose,
             known: HashSet::new(),
             held: Vec::new(),
             held_bytes: 0,
@@ -81,6 +100,9 @@ impl<'r> Batch<'r> {
         if object.kind == Kind::Tree {
             self.trees.insert(id, object.data.clone());
         }
+        if self.purpose == Purpose::Names {
+            return Ok(id);
+        }
         match &mut self.pack {
             Some(pack) => pack.put(&object)?,
             None => {
@@ -108,7 +130,7 @@ impl<'r> Batch<'r> {
     /// Reads a file twice: whether it is known has to be clear before it is written.
     fn add_large(&mut self, file: &mut File, size: u64) -> std::result::Result<ObjectId, FileError> {
         let id = pack::hash_file(file, size, self.object_hash())?;
-        if self.known.contains(&id) {
+        if self.known.contains(&id) || self.purpose == Purpose::Names {
             return Ok(id);
         }
         if self.pack.is_none() {

@@ -111,3 +111,22 @@ fn what_is_held_on_a_full_disk_goes_on() {
         sandbox.let_end(&held, 0);
     }
 }
+
+#[test]
+fn what_was_changed_in_a_worktree_is_found_out_on_a_full_disk() {
+    let sandbox = Sandbox::new(Format::PLAIN);
+    sandbox.run_script("--id done", "true").ok();
+    fs::write(sandbox.worktree("done").join("large"), vec![1; 20 << 20]).unwrap();
+    let Some(disk) = SmallDisk::over(&sandbox, ".git/objects") else {
+        return;
+    };
+    disk.fill();
+    let keeps = "done: keeps worktree";
+    sandbox
+        .session("prune -n")
+        .ok()
+        .says(keeps)
+        .says("its files have changed");
+    sandbox.session("prune").ok().says(keeps);
+    disk.free();
+}

@@ -94,7 +94,7 @@ pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
 /// The branch doesn't count: a worktree that was let go has none.
 pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option<String>> {
     let saved = read(repo, work)?;
-    let mut batch = Batch::new(repo, Durability::Relaxed);
+    let mut batch = Batch::of_names(repo);
     let gathered = gather(repo, what, Some(&saved), Refresh::Nothing, &mut batch)?;
     let difference = if let Some(first) = gathered.unsaved.first() {
         Some(format!("{}: {}", first.path, first.why))

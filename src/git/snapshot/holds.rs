@@ -93,7 +93,7 @@ pub fn has_state(repo: &Repo, work: &Work) -> Result<bool> {
 /// Whether a worker's state directory is stored with it just as it is.
 pub fn holds_state(repo: &Repo, state: &Path, work: ObjectId) -> Result<bool> {
     let work = read(repo, work)?;
-    let stored = store(&mut Batch::new(repo, Durability::Relaxed), state, &|_| true)?;
+    let stored = store(&mut Batch::of_names(repo), state, &|_| true)?;
     let entries = objects::tree(repo, work.stored)?.entries;
     let saved = entries.iter().find(|entry| entry.filename == STATE);
     let odd = work.manifest.directories.get(STATE).cloned().unwrap_or_default();
