@@ -3,6 +3,7 @@ use serde_json::json;
 use super::common::Exchange;
 use super::error::Failure;
 use super::{fetch, out, push};
+use crate::ops::inbox::Waited;
 use crate::ops::requests::Answer;
 use crate::ops::sync::sync;
 use crate::render::escape;
@@ -34,10 +35,12 @@ impl Args {
                 .iter()
                 .map(|(name, why)| json!({ "name": name, "reason": why }))
                 .collect();
-            let unsent: Vec<_> = report
-                .unsent
-                .iter()
-                .map(|(id, why)| json!({ "id": id.as_str(), "reason": why }))
+            let (asked, unsent): (Vec<_>, Vec<_>) =
+                report.waited.iter().partition(|waited| waited.unsent.is_none());
+            let asked: Vec<_> = asked.into_iter().map(asked_json).collect();
+            let unsent: Vec<_> = unsent
+                .into_iter()
+                .map(|waited| json!({ "id": waited.id.as_str(), "reason": waited.unsent }))
                 .collect();
             let merged: Vec<&str> = report.merged.iter().map(|id| id.as_str()).collect();
             out::json(&json!({
@@ -46,6 +49,7 @@ impl Args {
                 "answered": answers,
                 "merged": merged,
                 "left": left,
+                "asked": asked,
                 "unsent": unsent,
                 "sent": push::to_json(&report.sent),
             }));
@@ -61,13 +65,19 @@ impl Args {
                     out::say(&format!("{id}: merged"));
                 }
             }
-            for (id, why) in &report.unsent {
-                out::say(&escape(&format!("{id}: request not sent ({why})")));
+            for waited in &report.waited {
+                let Waited { id, ask, host, .. } = waited;
+                match &waited.unsent {
+                    Some(why) => out::say(&escape(&format!("{id}: request not sent ({why})"))),
+                    None if self.exchange.quiet => {}
+                    None => out::say(&escape(&format!("{id}: asked '{host}' to {}", ask.phrase()))),
+                }
             }
             push::tell(&report.sent, self.exchange.quiet);
         }
         let code = fetch::code(&report.fetched).max(push::code(&report.sent));
-        Ok(code.max(i32::from(!report.unsent.is_empty())))
+        let is_unsent = report.waited.iter().any(|waited| waited.unsent.is_some());
+        Ok(code.max(i32::from(is_unsent)))
     }
 }
 
@@ -91,4 +101,13 @@ fn to_json(answer: &Answer) -> serde_json::Value {
         value["refused"] = json!(why);
     }
     value
+}
+
+fn asked_json(waited: &Waited) -> serde_json::Value {
+    json!({
+        "id": waited.id.as_str(),
+        "request": waited.nonce,
+        "asked": waited.ask.word(),
+        "host": waited.host,
+    })
 }

@@ -4,8 +4,20 @@ use super::error::{Error, Result};
 use super::remotes::{is_home, refused};
 use super::workspace::Workspace;
 use crate::git::remote::{Lease, Pushed, Remote, Update};
-use crate::session::SessionId;
+use crate::session::{Ask, SessionId};
 use crate::store::inbox::{Entry, Inbox};
+
+/// A request that waited here for the owner of another clone's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    pub id: SessionId,
+    pub nonce: String,
+    pub ask: Ask,
+    /// The owner's host.
+    pub host: String,
+    /// Why it was not sent and waits on, if so.
+    pub unsent: Option<String>,
+}
 
 /// Puts an entry of the inbox here into the one at home; here it is removed then.
 pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()> {
@@ -25,33 +37,37 @@ pub fn hand_in(ws: &Workspace, remote: &Remote<'_>, entry: &Entry) -> Result<()>
     }
 }
 
-/// Sends what waits here for the owners of other clones' sessions; gives the requests that the remote didn't take, and
-/// why.
-pub fn send_waiting(
-    ws: &Workspace,
-    remote: &Remote<'_>,
-    ids: &[SessionId],
-) -> Result<Vec<(SessionId, String)>> {
-    let mut unsent = Vec::new();
+/// Sends what waits here for the owners of other clones' sessions; gives the requests among it that are asked about.
+pub fn send_waiting(ws: &Workspace, remote: &Remote<'_>, ids: &[SessionId]) -> Result<Vec<Waited>> {
+    let mut waited = Vec::new();
     for entry in ws.store().inbox(None)?.entries {
-        let is_request = matches!(entry.inbox, Inbox::Request { .. });
         // What stands here under its id may be somebody else's.
         let Ok(Some(session)) = ws.store().load(entry.id()) else {
             continue;
         };
         let summary = &session.event.summary;
         if !ws.owns(summary) && is_home(ws, summary, remote) {
+            let handed_in = hand_in(ws, remote, &entry);
+            let Inbox::Request { request, .. } = &entry.inbox else {
+                continue;
+            };
             // One that isn't taken is no reason to keep the others.
-            match hand_in(ws, remote, &entry) {
-                Err(Error::Git(error)) if is_request => return Err(error.into()),
-                Err(Error::Refused { why, .. }) if is_request => {
-                    if ids.is_empty() || ids.contains(entry.id()) {
-                        unsent.push((entry.id().clone(), why));
-                    }
-                }
-                Ok(()) | Err(_) => {}
+            let unsent = match handed_in {
+                Ok(()) => None,
+                Err(Error::Refused { why, .. }) => Some(why),
+                Err(Error::Git(error)) => return Err(error.into()),
+                Err(_) => continue,
+            };
+            if ids.is_empty() || ids.contains(entry.id()) {
+                waited.push(Waited {
+                    id: entry.id().clone(),
+                    nonce: request.nonce.clone(),
+                    ask: request.ask,
+                    host: summary.host.clone(),
+                    unsent,
+                });
             }
         }
     }
-    Ok(unsent)
+    Ok(waited)
 }

@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result};
 use super::fetch::{self, Fate, follow};
-use super::inbox::send_waiting;
+use super::inbox::{Waited, send_waiting};
 use super::mode::Mode;
 use super::push::{self, send};
 use super::record::{TRIES, load};
@@ -25,8 +25,8 @@ pub struct Report {
     pub merged: Vec<SessionId>,
     /// Entries of inboxes that came to nothing, by name with the reason; they stay where they are.
     pub left: Vec<(String, String)>,
-    /// Requests to other clones that the remote didn't take, and why; they wait here.
-    pub unsent: Vec<(SessionId, String)>,
+    /// Requests to other clones that waited here; what the remote didn't take waits on.
+    pub waited: Vec<Waited>,
     pub sent: push::Report,
 }
 
@@ -92,14 +92,14 @@ pub fn sync(ws: &mut Workspace, remote: Option<&str>, ids: &[SessionId]) -> Resu
             .collect::<std::result::Result<_, _>>()?,
     };
     let sent = send(ws, &remote, sessions, Mode::Do)?;
-    let unsent = send_waiting(ws, &remote, ids)?;
+    let waited = send_waiting(ws, &remote, ids)?;
     clear(ws, &remote, &done)?;
     Ok(Report {
         fetched,
         answered,
         merged,
         left,
-        unsent,
+        waited,
         sent,
     })
 }

@@ -416,7 +416,10 @@ on_every_format! {
             assert!(!all.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{all:?}");
         }
         std::fs::remove_file(&hook).unwrap();
-        b.session("sync").ok();
+        b.session("sync").ok().says("asked: asked '").says("' to note that");
+        b.session("terminate asked").ok();
+        let json = b.session("sync --json").ok().json();
+        assert_eq!(json["asked"].as_array().unwrap().len(), 0, "what was sent already is not told again: {json}");
         team[0].session("sync").ok();
         assert!(team[0].story("asked", "Note").contains(&"hello".to_owned()));
     }

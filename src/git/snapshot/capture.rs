@@ -21,7 +21,7 @@ use super::walk::{Walk, place, walk};
 use super::{Capture, SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
 use crate::git::objects::{self, Object};
-use crate::git::{Durability, Error, Repo, Result};
+use crate::git::{Error, Repo, Result};
 
 /// What was captured.
 pub struct Captured {
