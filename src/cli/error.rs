@@ -91,7 +91,7 @@ impl Failure {
 
     /// As what `run`, `wait` and `exec` say of themselves: 125, unless the command line or the command is to blame.
     pub fn into_our_own(mut self) -> Failure {
-        if matches!(self.exit, 1 | 128) && self.code != "changed" {
+        if matches!(self.exit, 1 | 128) {
             self.exit = 125;
         }
         self

@@ -35,9 +35,9 @@ use crate::worker::{Signal, on_signal};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes:
-  N         the worker's own; 1 also where somebody suspended it
+  N         the worker's own
   124       its time limit was reached
-  125       nothing is known of the command; git bisect run skips that
+  125       nothing is known of it, as once suspended; bisect skips it
   126, 127  it could not be executed, or was not found
   128+N     signal N ended it; 130 after Ctrl-C, 143 once stopped
   129       the command line can't be understood

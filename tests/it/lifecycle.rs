@@ -236,6 +236,14 @@ on_one_format! {
         sandbox.let_end(&held, 0);
     }
 
+    fn a_run_that_somebody_suspends_tells_nothing_of_its_command(sandbox: &Sandbox) {
+        let mut running = sandbox.session_command("run --id here -- sh -c").args(["echo up; exec sleep 1000"]).spawn();
+        let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().map(Result::unwrap).as_deref(), Some("up"));
+        sandbox.session("suspend here").ok();
+        running.end().fails(125).says("suspended by another command").says("git session resume here");
+    }
+
     fn run_follows_the_output_while_it_comes(sandbox: &Sandbox) {
         sandbox.fifo("on");
         let script = "echo first; echo trouble >&2; read x < \"$FIFOS/on\"; echo last";
