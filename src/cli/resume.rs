@@ -53,7 +53,7 @@ impl Args {
             self.telling.say(&format!(
                 "{}: running in '{}'",
                 session.id(),
-                launched.worktree.display()
+                crate::render::escape(&launched.worktree.to_string_lossy())
             ));
             Ok(launched.session)
         })

@@ -161,6 +161,17 @@ on_every_format! {
         assert_eq!(sandbox.state("honest"), "pending");
     }
 
+    fn a_place_with_a_newline_in_it_is_told_on_one_line(sandbox: &Sandbox) {
+        let place = sandbox.root().join("two\nlines");
+        let command = sandbox.session_command("run -d --id here --worktree");
+        command.args([place.to_str().unwrap(), "--", "sleep", "1000"]).run().ok();
+        sandbox.session("suspend here").ok();
+        let run = sandbox.session("resume here");
+        run.ok().says(r"two\nlines'");
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+        sandbox.session("terminate here").ok();
+    }
+
     fn the_specification_is_json_without_an_id_or_a_value(sandbox: &Sandbox) {
         sandbox.new_session(
             "--id spec --title T --issue 3 --label k=v --timeout 30m --retries 2 --env SECRET=hush \
