@@ -392,12 +392,13 @@ fn note(ws: &Workspace, remote: &str, what: &str) -> Result<()> {
     write_atomically(&path, b"", Durability::Relaxed)
 }
 
-/// When a remote was last asked for everything, or, if it never was, when it was last sent something.
+/// When a remote was last asked for everything, or, if it never was, when it was last sent something, in whole seconds.
 pub fn asked_at(ws: &Workspace, remote: &str) -> Option<Timestamp> {
     let when = |what: &str| {
         let path = ws.repo.local_dir().join(what).join(names::encode(remote));
         let changed = std::fs::metadata(path).ok()?.modified().ok()?;
-        Timestamp::try_from(changed).ok()
+        let changed = Timestamp::try_from(changed).ok()?;
+        Timestamp::from_second(changed.as_second()).ok()
     };
     when("fetched").or_else(|| when("sent"))
 }

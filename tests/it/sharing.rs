@@ -125,7 +125,8 @@ on_every_format! {
         b.session("list --remote").ok().prints("over").prints("waits").says("on origin, 0s ago");
         let json = b.session("list --remote origin --json").ok().json();
         assert_eq!(json["remotes"][0]["remote"], "origin");
-        assert!(json["remotes"][0]["asked"].as_str().unwrap().ends_with('Z'), "{json}");
+        let asked = json["remotes"][0]["asked"].as_str().unwrap();
+        assert!(asked.ends_with('Z') && !asked.contains('.'), "as all other times: {asked}");
         assert_eq!(json["remotes"][0]["sessions"].as_array().unwrap().len(), 2);
         let lines = b.session("list --remote origin --format '%(id) %(here) %(state)'").ok().text();
         assert_eq!(lines, "over false terminated\nwaits false pending");
