@@ -3,6 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 use super::error::{Error, Result};
@@ -15,6 +16,15 @@ use crate::git::refs::Target;
 use crate::git::snapshot::{self, Capture, Unsaved};
 use crate::git::worktree::{self, Worktree};
 use crate::store::{Session, names};
+
+/// The newest work that this clone itself has saved.
+fn own_work(ws: &Workspace, session: &Session) -> Result<Option<ObjectId>> {
+    let own = names::work(session.id(), ws.clone_id().unwrap_or_default());
+    Ok(match ws.repo.refs().get(&own)? {
+        Some(Target::Object(own)) => Some(own),
+        _ => None,
+    })
+}
 
 /// Moves the worker's state out of the way that is from before its session went on elsewhere; gives where it is, if
 /// nothing else has it.
@@ -31,11 +41,7 @@ pub fn put_state(
     if std::fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_none()) {
         return Ok(None);
     }
-    let own = names::work(session.id(), ws.clone_id().unwrap_or_default());
-    let own = match ws.repo.refs().get(&own)? {
-        Some(Target::Object(own)) => Some(own),
-        _ => None,
-    };
+    let own = own_work(ws, session)?;
     for saved in place.and_then(Place::saved).into_iter().chain(own) {
         if snapshot::holds_state(&ws.repo, &state, saved).unwrap_or(false) {
             worktree::discard(&state, &ws.trash())?;
@@ -58,6 +64,8 @@ pub struct Aside {
     dir: PathBuf,
     /// Files and directories that git ignores, which no snapshot holds.
     ignored: Vec<BString>,
+    /// What was in it, which no event names, and how to have it again.
+    saved: Option<Unsaved>,
 }
 
 impl Aside {
@@ -83,6 +91,7 @@ impl Aside {
             Some(old) => snapshot::differs(&ws.repo, &capture, old)?.is_none(),
             None => false,
         };
+        let mut saved = None;
         if !is_saved {
             let unsaved = save(ws, session)?;
             if !unsaved.is_empty() {
@@ -95,6 +104,13 @@ impl Aside {
                     what,
                 });
             }
+            let id = session.id();
+            saved = own_work(ws, session)?.map(|work| {
+                let why = format!(
+                    "it was changed here since: 'git session restore --work {work} {id}' puts that back"
+                );
+                Unsaved::new("an older worktree", why)
+            });
         }
         let ignored = ignored(ws, &found)?;
         let mut name = found.path.file_name().unwrap_or_default().to_owned();
@@ -107,11 +123,11 @@ impl Aside {
             ..found
         };
         worktree::remove(&ws.repo, &gone, &ws.trash())?;
-        Ok(Aside { dir, ignored })
+        Ok(Aside { dir, ignored, saved })
     }
 
     /// Puts what git ignores into the new worktree, where that has nothing in its place, and lets the rest go; where
-    /// something had no place, the old directory stays, and each is given.
+    /// something had no place, the old directory stays. Each is given, and what was saved of it.
     pub fn give_back(self, ws: &Workspace, path: &Path) -> Result<Vec<Unsaved>> {
         let mut left = Vec::new();
         for name in self.ignored {
@@ -129,6 +145,7 @@ impl Aside {
         if left.is_empty() {
             worktree::discard(&self.dir, &ws.trash())?;
         }
+        left.extend(self.saved);
         Ok(left)
     }
 }

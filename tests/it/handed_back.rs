@@ -81,6 +81,17 @@ on_every_format! {
         assert!(!kept.exists());
     }
 
+    fn what_was_changed_since_in_an_older_worktree_is_saved_and_named(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let a = &team[0];
+        fs::write(a.worktree(ID).join("made.txt"), "changed since\n").unwrap();
+        let said = goes_on(&team, &mut held);
+        let (_, hint) = said.split_once("'git session ").expect("nothing is named");
+        let back = a.session(hint.split('\'').next().unwrap()).ok().text();
+        assert_eq!(fs::read_to_string(format!("{back}/made.txt")).unwrap(), "changed since\n");
+    }
+
     fn a_worktree_of_which_no_record_is_here_is_no_newer(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let mut held = handed_back(&team);
