@@ -3,7 +3,6 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 use super::error::{Error, Result};
@@ -11,20 +10,11 @@ use super::local::RunDir;
 use super::machine::random_word;
 use super::records::Place;
 use super::settle::save;
+use super::work;
 use super::workspace::Workspace;
-use crate::git::refs::Target;
 use crate::git::snapshot::{self, Capture, Unsaved};
 use crate::git::worktree::{self, Worktree};
-use crate::store::{Session, names};
-
-/// The newest work that this clone itself has saved.
-fn own_work(ws: &Workspace, session: &Session) -> Result<Option<ObjectId>> {
-    let own = names::work(session.id(), ws.clone_id().unwrap_or_default());
-    Ok(match ws.repo.refs().get(&own)? {
-        Some(Target::Object(own)) => Some(own),
-        _ => None,
-    })
-}
+use crate::store::Session;
 
 /// Moves the worker's state out of the way that is from before its session went on elsewhere; gives where it is, if
 /// nothing else has it.
@@ -41,7 +31,7 @@ pub fn put_state(
     if std::fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_none()) {
         return Ok(None);
     }
-    let own = own_work(ws, session)?;
+    let (_, own) = work::own(ws, session.id())?;
     for saved in place.and_then(Place::saved).into_iter().chain(own) {
         if snapshot::holds_state(&ws.repo, &state, saved).unwrap_or(false) {
             worktree::discard(&state, &ws.trash())?;
@@ -105,7 +95,7 @@ impl Aside {
                 });
             }
             let id = session.id();
-            saved = own_work(ws, session)?.map(|work| {
+            saved = work::own(ws, id)?.1.map(|work| {
                 let why = format!(
                     "it was changed here since: 'git session restore --work {work} {id}' puts that back"
                 );

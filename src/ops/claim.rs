@@ -13,7 +13,7 @@ use super::remotes::{home, refused};
 use super::tracking::{Here, What, names};
 use super::work;
 use super::workspace::Workspace;
-use crate::git::refs::{Expected, Target};
+use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Pushed, Remote, Update};
 use crate::git::{objects, snapshot};
 use crate::session::log::UNOBSERVED;
@@ -241,11 +241,7 @@ fn taken(ws: &Workspace, claim: &Session) -> Result<Session> {
     else {
         return load(ws, id);
     };
-    let name = refnames::work(id, ws.clone_id().unwrap_or_default());
-    let own = match ws.repo.refs().get(&name)? {
-        Some(Target::Object(own)) => Some(own),
-        _ => None,
-    };
+    let (name, own) = work::own(ws, id)?;
     let update = |new, expected| {
         ws.repo
             .refs()

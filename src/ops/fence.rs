@@ -10,12 +10,12 @@ use super::record::load;
 use super::recover::reconcile;
 use super::remotes::is_home;
 use super::stop::stand_still;
-use super::work::is_forgotten;
+use super::work;
 use super::workspace::Workspace;
-use crate::git::refs::{Expected, Target};
+use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Remote, Update};
 use crate::session::SessionId;
-use crate::store::{Append, Session, names};
+use crate::store::{Append, Session};
 
 /// Stops the worker of a session that home says is another clone's, keeps its work on this clone's work reference, and
 /// follows home.
@@ -60,9 +60,9 @@ pub fn fence_unsaid(
 /// Sends what this clone has of the work: whoever owns the session now may want it. That it can't be sent is no reason
 /// to go on.
 fn send_work(ws: &Workspace, remote: &Remote<'_>, theirs: &Session) -> Result<()> {
-    let name = names::work(theirs.id(), ws.clone_id().unwrap_or_default());
-    if let Some(Target::Object(work)) = ws.repo.refs().get(&name)?
-        && !is_forgotten(ws, theirs)?
+    let (name, own) = work::own(ws, theirs.id())?;
+    if let Some(work) = own
+        && !work::is_forgotten(ws, theirs)?
         && withheld(ws, &[(name.clone(), work)]).is_none()
     {
         let _ = remote.push(&[Update {

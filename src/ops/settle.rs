@@ -9,9 +9,10 @@ use super::placing::park;
 use super::record::{load, record};
 use super::records::Place;
 use super::standing::{is_missing, is_outdated, place, standing};
+use super::work;
 use super::workspace::Workspace;
 use crate::git::command::Running;
-use crate::git::refs::{Expected, Outcome as Moved, Target};
+use crate::git::refs::{Expected, Outcome as Moved};
 use crate::git::snapshot::{self, Capture, Captured, Extra};
 use crate::git::{notes, worktree};
 use crate::session::{Event, Kind, Outcome, RecordOutput, SessionId, State};
@@ -191,12 +192,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
     if let Locks::MoveAside = locks {
         worktree::move_stale_locks(&found, &ws.trash())?;
     }
-    let clone = ws.clone_id().unwrap_or_default();
-    let name = names::work(&summary.id, clone);
-    let own = match ws.repo.refs().get(&name)? {
-        Some(Target::Object(oid)) => Some(oid),
-        _ => None,
-    };
+    let (name, own) = work::own(ws, &summary.id)?;
     let signed = ws.sign()?;
     let state = run_dir.state();
     let output = run_dir.output();

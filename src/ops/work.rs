@@ -14,6 +14,16 @@ use crate::git::remote::{Fetched, Remote, Wanted};
 use crate::session::{SessionId, State, Summary};
 use crate::store::{Session, names};
 
+/// The reference to what this clone itself has saved of a session's work, and the newest of that.
+pub fn own(ws: &Workspace, id: &SessionId) -> Result<(String, Option<ObjectId>)> {
+    let name = names::work(id, ws.clone_id().unwrap_or_default());
+    let own = match ws.repo.refs().get(&name)? {
+        Some(Target::Object(own)) => Some(own),
+        _ => None,
+    };
+    Ok((name, own))
+}
+
 /// Whether the work that the log names can be put back from what is here.
 pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
     let wanted = summary.work.or(summary.head).or(summary.base);
