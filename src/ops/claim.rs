@@ -129,6 +129,7 @@ fn at_home(ws: &Workspace, remote: &Remote<'_>, id: &SessionId, how: Claim) -> R
 
 /// Brings home's log and ours to the same event: theirs is followed, ours is sent where this clone is the owner.
 fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session> {
+    let mut handed_in = false;
     for round in 0..TRIES {
         if round > 1
             && let Some((from, to)) = remote.ways()
@@ -145,7 +146,12 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                 let why = "it has no such session any more".to_owned();
                 return Err(refused(id, remote, why));
             }
+            if handed_in {
+                let why = "it does not show what it is sent".to_owned();
+                return Err(refused(id, remote, why));
+            }
             hand_in(ws, remote, ours)?;
+            handed_in = true;
             continue;
         };
         let report = follow(ws, remote, &names, &Here::read(ws, remote)?, Mode::Do)?;

@@ -105,6 +105,7 @@ on_one_format! {
         a.session("push").ok().says("dark: sent");
         assert_eq!(team.tip_at_home("dark"), a.tip("dark"));
         untouched(b, || b.session("fetch")).ok().says("0 sessions");
+        untouched(a, || a.session("start dark")).fails(1).says("it does not show what it is sent");
         team.at_home("config --unset uploadpack.hideRefs");
         team.at_home("config receive.hideRefs refs/sessions");
         b.session("fetch").ok().says("dark: new");
