@@ -7,6 +7,7 @@ use crate::ops::Workspace;
 use crate::ops::trust::{Subject, Trust, subject, subject_of_retry};
 use crate::render::paint::Paint;
 use crate::render::proposal::{Facts, proposal};
+use crate::session::State;
 use crate::store::Session;
 
 /// Approve that sessions that came from elsewhere run here
@@ -79,7 +80,9 @@ impl Approving {
 
     /// Asks on a terminal about a session that would run.
     pub fn ask(&self, ws: &Workspace, session: &Session, telling: &Telling) -> Result<Trust, Failure> {
-        if !self.may_ask(telling) {
+        // What has ended is refused, whatever the answer would be.
+        let has_ended = session.event.summary.state == State::Terminated;
+        if has_ended || !self.may_ask(telling) {
             return Ok(self.given());
         }
         answer(ws, subject(ws, session)?)

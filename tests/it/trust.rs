@@ -67,6 +67,13 @@ on_every_format! {
         b.session("suspend foreign").ok();
         // What was approved once, and is the same, is not asked for again.
         assert_eq!(b.show("foreign")["trusted"], true);
+        // Nor is anything that can't run any more.
+        b.session("trust --revoke foreign").ok();
+        b.session("terminate foreign").ok();
+        let (shown, code) = b.session_command("resume foreign").typed("y\n");
+        assert_eq!(code, 1, "{shown}");
+        assert!(!shown.contains("Run it?"), "{shown}");
+        assert!(shown.contains("cannot resume"), "{shown}");
     }
 
     fn what_was_fetched_does_not_run_unless_it_is_approved(sandbox: &Sandbox) {
