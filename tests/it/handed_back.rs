@@ -92,6 +92,17 @@ on_every_format! {
         assert_eq!(fs::read_to_string(format!("{back}/made.txt")).unwrap(), "changed since\n");
     }
 
+    fn a_file_that_only_the_other_machine_ignores_comes_back(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let ignored = b.root().join("ignored");
+        fs::write(&ignored, "made.txt\n").unwrap();
+        b.config("core.excludesFile", ignored.to_str().unwrap());
+        let mut held = handed_back(&team);
+        goes_on(&team, &mut held);
+        a.session("diff moves").ok().prints("+there");
+    }
+
     fn a_worktree_of_which_no_record_is_here_is_no_newer(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let mut held = handed_back(&team);

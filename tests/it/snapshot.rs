@@ -597,6 +597,42 @@ fn a_manifest_of_the_project_itself_is_a_file_like_any_other() {
 }
 
 #[test]
+fn what_only_this_machine_ignores_stays_in_the_work() {
+    formats(|sandbox| {
+        sh(&sandbox.root(), BASE);
+        let path = linked(sandbox);
+        sh(
+            &path,
+            "mkdir notes; printf 'one\n' > notes/n; printf 'l\n' > x.log; printf 'b\n' > built",
+        );
+        let (first, _) = save(sandbox, &path);
+        sh(
+            &sandbox.root(),
+            "mkdir -p .git/info; printf 'notes/\nx.log\nnew\n' > .git/info/exclude",
+        );
+        sh(
+            &path,
+            "printf 'built\n' >> .gitignore; printf 'two\n' > notes/n; rm x.log; printf 'n\n' > new",
+        );
+        let repo = sandbox.repo();
+        let found = worktree::at(&repo, &path).unwrap().unwrap();
+        let signature = signature();
+        // Where something is staged, git looks at everything.
+        for also in ["true", "printf 's\n' > staged; git add staged"] {
+            sh(&path, also);
+            let next = take(&repo, &path, Some(first));
+            let snapshot = next.snapshot.to_string();
+            assert_eq!(sandbox.git(["show", &format!("{snapshot}:notes/n")]), "two");
+            let names = sandbox.git(["ls-tree", "-r", "--name-only", &snapshot]);
+            let left_out = ["x.log", "built", "new"];
+            assert!(!names.lines().any(|name| left_out.contains(&name)), "{names}");
+            let capture = what(&path, &found.git_dir, None, &signature);
+            assert_eq!(differs(&repo, &capture, next.work).unwrap(), None);
+        }
+    });
+}
+
+#[test]
 fn what_has_not_changed_is_not_written_again() {
     formats(|sandbox| {
         sh(&sandbox.root(), BASE);

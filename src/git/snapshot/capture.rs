@@ -11,12 +11,13 @@ use gix::index::entry::Mode;
 
 use super::asking::{Refresh, status};
 use super::beside::stored;
+use super::carried::carry;
 use super::glance::glance;
 use super::index::Index;
 use super::manifest::{self, MIDST, Manifest, NESTED, Name, STAGES, SUBMODULES};
 use super::overlooked::overlooked;
 use super::status::Status;
-use super::trees::{index_tree, tree};
+use super::trees::{at_path, index_tree, tree};
 use super::walk::{Walk, place, walk};
 use super::{Capture, SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
@@ -166,6 +167,9 @@ fn gather(
     let index = index::open(&what.git_dir.join("index"), repo.object_hash());
     let file = index.as_ref().ok().and_then(Option::as_ref);
     let (mut status, mut walked) = look(repo, what, file, refresh)?;
+    if let Some(previous) = previous {
+        carry(repo, what.worktree, previous, &mut status);
+    }
     if let Ok(Some(file)) = &index
         && repo.config_bool_in(what.git_dir, "core.fileMode") == Some(false)
     {
@@ -225,7 +229,7 @@ fn gather(
         &mut unsaved,
     )?;
     let base = what.base.and_then(|base| objects::tree_of(repo, base).ok());
-    let before = |Name(path): &Name| lookup(repo, base?, parts(path)).ok()?;
+    let before = |Name(path): &Name| at_path(repo, base?, path.as_ref()).ok()?;
     let only_here = modules::only_here(repo, what.git_dir, &manifest.submodules, &before)?;
     for commits in only_here {
         if !unsaved.contains(&commits) {
@@ -314,29 +318,10 @@ fn know(repo: &Repo, batch: &mut Batch<'_>, previous: &Work, status: &Status) {
         .map(|file| &file.path)
         .chain(&status.untracked);
     for path in files.take(10_000) {
-        if let Ok(Some(entry)) = lookup(repo, previous.tree, parts(path)) {
+        if let Ok(Some(entry)) = at_path(repo, previous.tree, path.as_ref()) {
             batch.knows(entry);
         }
     }
-}
-
-fn parts(path: &BString) -> impl Iterator<Item = BString> {
-    path.split(|byte| *byte == b'/').map(BString::from)
-}
-
-fn lookup(repo: &Repo, root: ObjectId, parts: impl Iterator<Item = BString>) -> Result<Option<ObjectId>> {
-    let mut at = root;
-    for part in parts {
-        match objects::tree(repo, at)?
-            .entries
-            .iter()
-            .find(|entry| entry.filename == part)
-        {
-            Some(entry) => at = entry.oid,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(at))
 }
 
 /// A file that git was told not to look at is changed if it isn't what the index has.

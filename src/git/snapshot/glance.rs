@@ -234,14 +234,15 @@ fn sort_out(
             status.untracked.sort();
             return Some(());
         }
-        let ignored = are_ignored(repo, worktree, &new)?;
+        let paths: Vec<&BString> = new.iter().map(|new| &new.path).collect();
+        let ignored = ignored_by(repo, worktree, &paths)?;
         let mut inner = Vec::new();
-        for (New { path, mode }, is_ignored) in new.into_iter().zip(ignored) {
+        for (New { path, mode }, by) in new.into_iter().zip(ignored) {
             if special(mode).is_some() {
                 walk.note(path, mode, mask);
                 continue;
             }
-            if is_ignored {
+            if by.is_some() {
                 status.ignored.push(path);
                 continue;
             }
@@ -272,10 +273,10 @@ fn sort_out(
     None
 }
 
-/// Whether git ignores each.
-fn are_ignored(repo: &Repo, worktree: &Path, new: &[New]) -> Option<Vec<bool>> {
+/// The file that has git ignore each; none for what git doesn't ignore.
+pub fn ignored_by(repo: &Repo, worktree: &Path, paths: &[&BString]) -> Option<Vec<Option<BString>>> {
     let mut input = Vec::new();
-    for New { path, .. } in new {
+    for path in paths {
         // What begins with a colon would be magic.
         input.extend_from_slice(b"./");
         input.extend_from_slice(path);
@@ -297,11 +298,14 @@ fn are_ignored(repo: &Repo, worktree: &Path, new: &[New]) -> Option<Vec<bool>> {
     }
     // Source, line, pattern and path of each.
     let fields: Vec<&[u8]> = output.stdout.split(|byte| *byte == 0).collect();
-    let told: Vec<bool> = fields
+    let told: Vec<Option<BString>> = fields
         .chunks_exact(4)
-        .zip(new)
-        .filter(|(fields, new)| fields[3].strip_prefix(b"./") == Some(new.path.as_slice()))
-        .map(|(fields, _)| !fields[2].is_empty() && !fields[2].starts_with(b"!"))
+        .zip(paths)
+        .filter(|(fields, path)| fields[3].strip_prefix(b"./") == Some(path.as_slice()))
+        .map(|(fields, _)| {
+            let is_ignored = !fields[2].is_empty() && !fields[2].starts_with(b"!");
+            is_ignored.then(|| fields[0].into())
+        })
         .collect();
-    (told.len() == new.len()).then_some(told)
+    (told.len() == paths.len()).then_some(told)
 }

@@ -10,6 +10,7 @@ mod asking;
 mod beside;
 mod bring_back;
 mod capture;
+mod carried;
 mod elsewhere;
 mod glance;
 mod holds;

@@ -40,7 +40,7 @@ pub fn holds_git(name: &[u8], mode: u32) -> bool {
 }
 
 /// Whether a path, or a directory that it is in, is among some.
-fn is_among(path: &BStr, paths: &HashSet<BString>) -> bool {
+pub fn is_among(path: &BStr, paths: &HashSet<BString>) -> bool {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     !paths.is_empty()
         && (paths.contains(path)
