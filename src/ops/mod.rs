@@ -24,6 +24,7 @@ pub mod files;
 pub mod follow;
 pub mod forget;
 pub mod frozen;
+pub mod gone;
 pub mod inbox;
 pub mod intent;
 pub mod interrupt;

@@ -4,11 +4,12 @@ use gix::ObjectId;
 
 use super::changed::Changed;
 use super::error::{Error, Result};
+use super::gone;
 use super::local::RunDir;
 use super::placing::park;
 use super::record::{load, record};
 use super::records::Place;
-use super::standing::{is_missing, is_outdated, place, standing};
+use super::standing::{is_outdated, place, standing};
 use super::work;
 use super::workspace::Workspace;
 use crate::git::command::Running;
@@ -159,23 +160,23 @@ pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
 /// Takes a snapshot and moves this clone's work ref to it.
 fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Result<Saved> {
     let summary = &session.event.summary;
-    let Some(found) = standing(ws, run_dir)? else {
-        // A session that never had a worktree has nothing to save.
-        let unsaved = match place(ws, run_dir)? {
-            // One that was only begun has nothing that is not saved.
-            Some(place) if place.whole && summary.state != State::Pending => {
-                let path = &place.path;
-                vec![match is_missing(&place) {
-                    true => format!("what was in '{path}' since the last snapshot: it is gone"),
-                    false => format!("what is in '{path}': git can't read it as a worktree"),
-                }]
-            }
-            _ => Vec::new(),
-        };
-        return Ok(Saved {
-            captured: None,
-            unsaved,
-        });
+    let (found, lost) = match standing(ws, run_dir)? {
+        Some(found) => (found, None),
+        None => {
+            let is_over = summary.state == State::Running && matches!(locks, Locks::MoveAside);
+            let again = if is_over {
+                gone::again(ws, session, run_dir)?
+            } else {
+                None
+            };
+            let Some((found, lost)) = again else {
+                return Ok(Saved {
+                    captured: None,
+                    unsaved: gone::lost(ws, session, run_dir)?.into_iter().collect(),
+                });
+            };
+            (found, Some(lost))
+        }
     };
     let stands_still = matches!(summary.state, State::Pending | State::Suspended) && !summary.frozen;
     if stands_still
@@ -215,11 +216,11 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         },
     )?;
     move_work(ws, &name, own, captured.work)?;
-    let unsaved: Vec<String> = captured
+    let named = captured
         .unsaved
         .iter()
-        .map(|what| format!("{}: {}", what.path, what.why))
-        .collect();
+        .map(|what| format!("{}: {}", what.path, what.why));
+    let unsaved = lost.into_iter().chain(named).collect();
     Ok(Saved {
         captured: Some(captured),
         unsaved,

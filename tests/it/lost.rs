@@ -236,6 +236,40 @@ on_one_format! {
         assert_eq!(sandbox.trailer("back", "Unsaved"), "");
     }
 
+    fn what_was_committed_in_a_worktree_that_is_gone_is_saved_and_comes_back(sandbox: &Sandbox) {
+        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
+            let mut held = sandbox.hold(&format!("--id {id} {options}"));
+            sandbox.order(&held, "echo checkpoint > untracked.txt");
+            sandbox.session(&format!("checkpoint {id}")).ok();
+            let script = "echo done > done.txt; git add done.txt; git commit -q -m done; echo half > half.txt; \
+                          git add half.txt; echo lost > lost.txt";
+            sandbox.order(&held, script);
+            let head = sandbox.git_in(&sandbox.worktree(id), "rev-parse HEAD");
+            sandbox.kill_supervisor(&held);
+            processes::kill_and_wait(held.pid);
+            fs::remove_dir_all(sandbox.worktree(id).parent().unwrap()).unwrap();
+            sandbox.session(&format!("recover {id}")).ok();
+            assert_eq!(sandbox.trailer(id, "Head"), head);
+            let lost = sandbox.trailer(id, "Unsaved");
+            assert!(lost.ends_with("and neither committed nor staged: it is gone"), "{lost}");
+            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
+            sandbox.git("worktree prune");
+            sandbox.git("reflog expire --expire=now --all");
+            sandbox.git("gc -q --prune=now");
+            sandbox.resume(&mut held);
+            sandbox.order(&held, "grep -q done done.txt && grep -q half half.txt");
+            assert_eq!(sandbox.git_in(&sandbox.worktree(id), "status --short"), "A  half.txt");
+            if id == "branch" {
+                assert_eq!(sandbox.git_in(&sandbox.worktree(id), "symbolic-ref --short HEAD"), "session/branch");
+            }
+            sandbox.let_end(&held, 0);
+        }
+        // What the last snapshot had beside is still there, by its number.
+        sandbox.session("restore branch --at 3").ok();
+        let restored = sandbox.worktree("branch@3").join("untracked.txt");
+        assert_eq!(fs::read_to_string(restored).unwrap(), "checkpoint\n");
+    }
+
     fn a_lock_of_a_worker_that_goes_on_is_left_where_it_is(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id locking");
         sandbox.order(&held, "echo x > new.txt; touch \"$(git rev-parse --git-path index.lock)\"");
