@@ -14,6 +14,7 @@ use super::machine::{random, random_word};
 use super::settings;
 use crate::git::Repo;
 use crate::git::refs::leftover;
+use crate::git::worktree;
 use crate::session::event::Stamp;
 use crate::session::{SessionId, State, Summary};
 use crate::store::seal::Seal;
@@ -62,6 +63,8 @@ impl Workspace {
     /// Makes our directory and this clone's identity, where they are missing, and finds git before it is needed.
     pub fn prepare(&mut self) -> Result<()> {
         self.prepare_files()?;
+        // Where it can't be done, git says what it trips over.
+        let _ = worktree::complete_begun(&self.repo);
         self.repo.remember_git()?;
         Ok(())
     }

@@ -270,6 +270,19 @@ on_one_format! {
         assert_eq!(fs::read_to_string(restored).unwrap(), "checkpoint\n");
     }
 
+    fn a_record_of_a_worktree_that_git_was_about_to_write_is_completed(sandbox: &Sandbox) {
+        sandbox.new_session("--id any -- true");
+        let record = sandbox.file(".git/worktrees/begun");
+        fs::create_dir_all(&record).unwrap();
+        fs::write(record.join("gitdir"), "/nowhere/begun/.git\n").unwrap();
+        let file = fs::File::create(record.join("commondir")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(!sandbox.git_agrees("worktree list"));
+        sandbox.session("recover").ok();
+        assert!(sandbox.git_agrees("worktree list"));
+        fs::remove_dir_all(record).unwrap();
+    }
+
     fn a_lock_of_a_worker_that_goes_on_is_left_where_it_is(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id locking");
         sandbox.order(&held, "echo x > new.txt; touch \"$(git rev-parse --git-path index.lock)\"");

@@ -87,8 +87,9 @@ pub fn add(repo: &Repo, add: &Add<'_>) -> Result<()> {
     }
 }
 
-/// Writes what git was about to write into a `commondir` when it was killed.
-fn complete_begun(repo: &Repo) -> Result<()> {
+/// Writes what git was about to write into a `commondir` when it was killed: all of git that looks at every worktree
+/// trips over an empty one, and so does garbage collection.
+pub fn complete_begun(repo: &Repo) -> Result<()> {
     let Ok(entries) = fs::read_dir(repo.common_dir().join("worktrees")) else {
         return Ok(());
     };

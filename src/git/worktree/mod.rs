@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
-pub use self::add::{Add, Checkout, Files, Hooks, add, clean_half_made};
+pub use self::add::{Add, Checkout, Files, Hooks, add, clean_half_made, complete_begun};
 pub use self::again::make_again;
 pub use self::hold::{begin_branch, detach_head, lock, mark, unlock};
 pub use self::locks::{break_branch_lock, move_stale_locks};
