@@ -253,6 +253,12 @@ fn hint(error: &Error) -> Option<String> {
                 .to_owned()
         }
         Error::PathExists(_) => "'--to' names another place".to_owned(),
+        Error::HalfRestored(path) => {
+            format!(
+                "to remove it, if none is at work: git worktree remove --force --force {}",
+                quote(path.as_os_str().as_bytes())
+            )
+        }
         Error::NoRemote => {
             "'git remote add origin URL' adds one; of several, name one or set session.remote".to_owned()
         }

@@ -81,6 +81,9 @@ pub enum Error {
     PathTaken(PathBuf),
     #[error("'{}' exists already", .0.display())]
     PathExists(PathBuf),
+    /// Whether whoever began it is alive can't be told.
+    #[error("'{}' was begun by a restore, which is at work or was killed", .0.display())]
+    HalfRestored(PathBuf),
     /// The directory in which a worktree is to be made can't be made.
     #[error("cannot make '{}': {source}", dir.display())]
     NoPlace { dir: PathBuf, source: std::io::Error },
@@ -287,7 +290,7 @@ impl Error {
             Error::BranchExists { .. } | Error::BranchInTheWay { .. } => "branch-exists",
             Error::BranchInUse { .. } => "branch-in-use",
             Error::NoBranch(_) => "no-such-branch",
-            Error::PathTaken(_) | Error::PathExists(_) => "path-taken",
+            Error::PathTaken(_) | Error::PathExists(_) | Error::HalfRestored(_) => "path-taken",
             Error::BrokenWorktree { .. } => "broken-worktree",
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",

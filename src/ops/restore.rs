@@ -66,8 +66,13 @@ pub fn restore(
         None => format!("{id}@{}", work.to_hex_with_len(12)),
     };
     let path = to.unwrap_or_else(|| ws.worktree_root().join(name));
+    let reason = format!("restoring session {id}");
     if path.symlink_metadata().is_ok() {
-        return Err(Error::PathExists(path));
+        let found = worktree::at(&ws.repo, &path).unwrap_or_default();
+        return Err(match found.and_then(|found| found.lock) {
+            Some(lock) if lock == reason => Error::HalfRestored(path),
+            _ => Error::PathExists(path),
+        });
     }
     // git's filters are run on what the files hold.
     let source = match which {
@@ -91,7 +96,6 @@ pub fn restore(
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io(format!("cannot make '{}'", parent.display())))?;
     }
-    let reason = format!("restoring session {id}");
     let (checkout, files, hooks) = (Checkout::Detached(head), Files::None, Hooks::Skip);
     let add = Add {
         path: &path,

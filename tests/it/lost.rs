@@ -236,6 +236,32 @@ on_one_format! {
         assert_eq!(sandbox.trailer("back", "Unsaved"), "");
     }
 
+    fn a_restore_that_was_killed_is_named_as_what_it_is(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        no_longer_slow(sandbox);
+        sandbox.run_script("--id done", "echo new > new.txt").ok();
+        fs::write(sandbox.root().join("slow"), "").unwrap();
+        let restoring = sandbox
+            .session_command("restore done")
+            .inner(|command| {
+                command.process_group(0);
+            })
+            .spawn();
+        assert_eq!(sandbox.hear("checkout"), "hangs");
+        kill_group(restoring.pid());
+        restoring.end();
+        no_longer_slow(sandbox);
+        let half = sandbox.worktree("done@3");
+        let refused = sandbox.session("restore done");
+        refused.fails(1).says("was begun by a restore, which is at work or was killed");
+        let (_, hint) = refused.stderr.split_once("if none is at work: ").unwrap();
+        sandbox.command("sh").args(["-c", hint]).run().ok();
+        sandbox.session("restore done").ok();
+        assert_eq!(fs::read_to_string(half.join("new.txt")).unwrap(), "new\n");
+        // One that is whole is only in the way.
+        sandbox.session("restore done").fails(1).says("exists already");
+    }
+
     fn what_was_committed_in_a_worktree_that_is_gone_is_saved_and_comes_back(sandbox: &Sandbox) {
         for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
             let mut held = sandbox.hold(&format!("--id {id} {options}"));
