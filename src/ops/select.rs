@@ -141,8 +141,10 @@ pub fn local_ids(ws: &Workspace) -> Result<Vec<SessionId>> {
 }
 
 /// Where a session's worktree is, if it is there; one that can't be looked at is where it was.
+///
+/// One that a killed command had only begun is none: what was written there would go when it is made anew.
 pub fn worktree_of(ws: &Workspace, run_dir: &RunDir) -> Result<Option<PathBuf>> {
-    let Some(place) = place(ws, run_dir)? else {
+    let Some(place) = place(ws, run_dir)?.filter(|place| place.whole) else {
         return Ok(None);
     };
     match Path::new(place.path.as_os_str()).canonicalize() {

@@ -133,6 +133,10 @@ on_one_format! {
         sandbox.new_session("--id begun -- sh -c 'cat slow.txt code.txt'");
         kill_in_checkout(sandbox, "begun");
         assert_eq!(sandbox.state("begun"), "pending");
+        // Nobody is led into it: what was written there would go.
+        sandbox.session("path begun").fails(1).says("has no worktree here").says("'git session start begun' makes it");
+        sandbox.session("exec begun -- touch note.txt").fails(125).says("has no worktree here");
+        assert_eq!(sandbox.show("begun").get("worktree"), None);
         sandbox.session("start begun").ok();
         sandbox.session("wait begun").exits(0);
         sandbox.session("output begun").prints("slow\none\ntwo\nthree\n");
