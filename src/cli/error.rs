@@ -178,6 +178,7 @@ impl From<Error> for Failure {
 
 fn hint(error: &Error) -> Option<String> {
     Some(match error {
+        Error::Aside { source, .. } => return hint(source),
         Error::NotInSession => "name a session by its id; 'git session list --all' shows them".to_owned(),
         Error::IdTaken(id) => format!("choose another one; 'git session show {id}' shows what has it"),
         Error::UnknownWorker { name, .. } => {

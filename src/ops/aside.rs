@@ -116,6 +116,19 @@ impl Aside {
         Ok(Aside { dir, ignored, saved })
     }
 
+    /// Tells where what git ignores is, if anything, since there is no new worktree to put it into.
+    pub fn without_place(self, ws: &Workspace, error: Error) -> Error {
+        if self.ignored.is_empty() {
+            // It is the error that is told; what stays is saved.
+            let _ = worktree::discard(&self.dir, &ws.trash());
+            return error;
+        }
+        Error::Aside {
+            dir: self.dir,
+            source: Box::new(error),
+        }
+    }
+
     /// Puts what git ignores into the new worktree, where that has nothing in its place, and lets the rest go; where
     /// something had no place, the old directory stays. Each is given, and what was saved of it.
     pub fn give_back(self, ws: &Workspace, path: &Path) -> Result<Vec<Unsaved>> {

@@ -136,6 +136,33 @@ pub fn for_resume(
             detached_from: None,
         });
     }
+    let mut ready = match put_back(ws, session, spec, guard, source, before) {
+        Ok(ready) => ready,
+        Err(error) => {
+            return Err(match aside {
+                Some(aside) => aside.without_place(ws, error),
+                None => error,
+            });
+        }
+    };
+    if let Some(aside) = aside {
+        unrestored.extend(aside.give_back(ws, &ready.path)?);
+    }
+    ready.unrestored.splice(0..0, unrestored);
+    Ok(ready)
+}
+
+/// Makes the worktree of a suspended session anew, as it was saved; `before` says where it was.
+fn put_back(
+    ws: &Workspace,
+    session: &Session,
+    spec: &Spec,
+    guard: &Guard,
+    source: Source,
+    before: Option<Place>,
+) -> Result<Ready> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
     begun_before(ws, &run_dir, spec.branch.as_deref())?;
     let made_before = before.as_ref().is_some_and(|place| place.made_branch);
     let path = before
@@ -179,13 +206,9 @@ pub fn for_resume(
     match restored {
         Ok(restored) => {
             finished(&run_dir, Some(work))?;
-            if let Some(aside) = aside {
-                unrestored.extend(aside.give_back(ws, &path)?);
-            }
-            unrestored.extend(restored.unrestored);
             Ok(Ready {
                 path,
-                unrestored,
+                unrestored: restored.unrestored,
                 detached_from,
             })
         }

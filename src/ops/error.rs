@@ -89,6 +89,9 @@ pub enum Error {
     NoPlace { dir: PathBuf, source: std::io::Error },
     #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
     BrokenWorktree { path: PathBuf, head: PathBuf },
+    /// A worktree made room for the session's work as it is by now, which then could not be put back.
+    #[error("{source}; what git ignores in the worktree that was here is in '{}'", dir.display())]
+    Aside { dir: PathBuf, source: Box<Error> },
     #[error("there is no commit yet to begin from")]
     Unborn,
     #[error("session '{id}' has no worktree here: {why}")]
@@ -292,6 +295,7 @@ impl Error {
             Error::NoBranch(_) => "no-such-branch",
             Error::PathTaken(_) | Error::PathExists(_) | Error::HalfRestored(_) => "path-taken",
             Error::BrokenWorktree { .. } => "broken-worktree",
+            Error::Aside { source, .. } => source.code(),
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",
             Error::NotInSession => "not-found",
@@ -330,6 +334,7 @@ impl Error {
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Exec { code, .. } | Error::Command { code, .. } => *code,
+            Error::Aside { source, .. } => source.exit_code(),
             Error::Git(error) => match error {
                 git::Error::NoSuchCommit(_) | git::Error::NoSuchRemote(_) => 1,
                 _ => 128,

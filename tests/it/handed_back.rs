@@ -1,6 +1,8 @@
 //! Sessions that come back to a clone in which they were before: what stands there is from before they went on elsewhere.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::on_every_format;
 use crate::sandbox::{Held, Team};
@@ -51,6 +53,27 @@ on_every_format! {
         let mut held = handed_back(&team);
         let said = goes_on(&team, &mut held);
         assert!(!said.contains("warning"), "{said}");
+    }
+
+    fn where_it_cannot_be_put_back_it_is_told_where_ignored_files_are(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let a = &team[0];
+        fs::write(a.file(".git/info/exclude"), "*.ign\n").unwrap();
+        fs::write(a.worktree(ID).join("x.ign"), "mine alone\n").unwrap();
+        a.config("session.hooks", "true");
+        fs::create_dir_all(a.file(".git/hooks")).unwrap();
+        let hook = a.file(".git/hooks/reference-transaction");
+        fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = a.session("resume --trust moves");
+        refused.fails(128);
+        let told = "what git ignores in the worktree that was here is in '";
+        let (_, rest) = refused.stderr.split_once(told).unwrap();
+        let (dir, _) = rest.rsplit_once('\'').unwrap();
+        assert_eq!(fs::read_to_string(Path::new(dir).join("x.ign")).unwrap(), "mine alone\n");
+        fs::remove_file(hook).unwrap();
+        goes_on(&team, &mut held);
     }
 
     fn the_workers_state_comes_back_too_where_the_worktree_is_gone(sandbox: &Sandbox) {
