@@ -277,8 +277,12 @@ on_one_format! {
             let head = sandbox.git_in(&sandbox.worktree(id), "rev-parse HEAD");
             sandbox.kill_supervisor(&held);
             processes::kill_and_wait(held.pid);
-            fs::remove_dir_all(sandbox.worktree(id).parent().unwrap()).unwrap();
+            let root = sandbox.worktree(id).parent().unwrap().to_owned();
+            fs::remove_dir_all(&root).unwrap();
+            // What a command left that was killed in the midst of it.
+            fs::create_dir_all(root.join(format!(".{id}.again/half"))).unwrap();
             sandbox.session(&format!("recover {id}")).ok();
+            assert_eq!(fs::read_dir(root).unwrap().count(), 1);
             assert_eq!(sandbox.trailer(id, "Head"), head);
             let lost = sandbox.trailer(id, "Unsaved");
             assert!(lost.ends_with("and neither committed nor staged: it is gone"), "{lost}");

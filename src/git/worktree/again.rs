@@ -1,8 +1,9 @@
 //! A worktree whose directory is gone, made again from what git still has of it.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Worktree;
@@ -15,18 +16,27 @@ pub fn make_again(repo: &Repo, gone: &Worktree) -> Result<()> {
     let io = || Error::io(format!("cannot make '{}'", gone.path.display()));
     let parent = gone.path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(io())?;
-    let dir = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o777))
-        .tempdir_in(parent)
-        .map_err(io())?;
-    repo.git_in(dir.path())?
+    let dir = gone.path.with_file_name(half_made(gone));
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io()(error)),
+        _ => fs::create_dir(&dir).map_err(io())?,
+    }
+    repo.git_in(&dir)?
         .arg("--git-dir")
         .arg(&gone.git_dir)
         .arg("--work-tree")
-        .arg(dir.path())
+        .arg(&dir)
         .args(["checkout-index", "--all", "--quiet"])
         .run()?;
     let link = [b"gitdir: ", gone.git_dir.as_os_str().as_bytes(), b"\n"].concat();
-    fs::write(dir.path().join(".git"), link).map_err(io())?;
-    fs::rename(dir.path(), &gone.path).map_err(io())
+    fs::write(dir.join(".git"), link).map_err(io())?;
+    fs::rename(&dir, &gone.path).map_err(io())
+}
+
+/// What it is called until it is whole; the next command begins anew where one was killed.
+fn half_made(gone: &Worktree) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(gone.path.file_name().unwrap_or_default());
+    name.push(".again");
+    name
 }
