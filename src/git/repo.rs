@@ -7,6 +7,7 @@ use gix::ObjectId;
 use gix::bstr::BStr;
 use gix::config::Source;
 use gix::config::file::Metadata;
+use gix::odb::store::init::Slots;
 
 use super::command::{Cmd, Git, MINIMUM, MINIMUM_FOR_REFTABLE};
 use super::refs::Refs;
@@ -21,6 +22,13 @@ pub enum RefFormat {
     Reftable,
 }
 
+/// How many packs a process can know. gix makes room for those that are there when a repository is opened and for a tenth
+/// more; but a supervisor lives for days, and sees packs come and take the place of others.
+const ROOM_FOR_PACKS: Slots = Slots::AsNeededByDiskState {
+    multiplier: 4.0,
+    minimum: 1024,
+};
+
 /// Without the programs that git runs for those who use it by hand: hooks, and what watches the files.
 fn quiet(git: Cmd) -> Cmd {
     git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
@@ -30,6 +38,7 @@ fn quiet(git: Cmd) -> Cmd {
 fn as_git_does() -> gix::open::Options {
     gix::open::Options::default()
         .bail_if_untrusted(true)
+        .object_store_slots(ROOM_FOR_PACKS)
         .config_overrides(given::settings())
 }
 

@@ -26,6 +26,24 @@ fn at_once(sandbox: &Sandbox, count: usize, line: impl Fn(usize) -> String) -> V
 }
 
 on_every_format! {
+    fn packs_that_come_while_a_worker_runs_keep_no_end_from_being_recorded(sandbox: &Sandbox) {
+        let packs = ".git/objects/pack/pack";
+        let make_packs = |word: &str| {
+            let script = "for n in $(seq 40); do echo $0$n | git hash-object -w --stdin | \
+                          git pack-objects -q $1; done; git rev-list --objects --all | \
+                          git pack-objects -q $1; git prune-packed";
+            sandbox.command("sh").args(["-ec", script, word, packs]).run().ok();
+        };
+        make_packs("before");
+        let held = sandbox.hold("--id held");
+        sandbox.order(&held, "echo new > new.txt; git add new.txt; git commit -qm new");
+        // What is to be read at the end is in a pack that is newer than the supervisor, and so are many others.
+        make_packs("meanwhile");
+        sandbox.dismiss(&held, 0);
+        sandbox.session("wait --timeout 30s held").ok();
+        assert_eq!(sandbox.saved("held", "new.txt"), "new");
+    }
+
     fn no_note_is_lost_when_many_are_written_at_once(sandbox: &Sandbox) {
         sandbox.new_session("--id busy -- true");
         let codes = at_once(sandbox, 12, |number| format!("note busy -m 'note {number}'"));
