@@ -42,7 +42,7 @@
 //!
 //! | where | what goes | what was kept first |
 //! |---|---|---|
-//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds; ignored files go only when that is asked for |
+//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds, and where the snapshot can't be read whole; ignored files go only when that is asked for |
 //! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |

@@ -22,6 +22,7 @@ use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};
 use crate::git::snapshot::{self, Capture};
+use crate::git::whole::{Broken, broken};
 use crate::git::worktree::{self, Worktree};
 use crate::session::{SessionId, State, Summary};
 use crate::store::{Session, names};
@@ -262,7 +263,7 @@ fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> R
     }
 }
 
-/// What is in a worktree that its saved work has otherwise; none if it is that work.
+/// What is in a worktree that its saved work has otherwise, or no more; none if it is that work.
 fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: ObjectId) -> Result<Option<Kept>> {
     let signed = ws.sign()?;
     let capture = Capture {
@@ -276,9 +277,16 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
         message: "prune",
         durability: ws.store().durability(),
     };
-    let difference = snapshot::differs(&ws.repo, &capture, work)?;
-    let unsaved = |what| Kept::Unsaved(format!("it was changed since it was saved: {what}"));
-    Ok(difference.map(unsaved))
+    if let Some(what) = snapshot::differs(&ws.repo, &capture, work)? {
+        return Ok(Some(Kept::Unsaved(format!(
+            "it was changed since it was saved: {what}"
+        ))));
+    }
+    // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
+    let broken = broken(&ws.repo, &[(work, summary.base)])?;
+    let unsaved =
+        |broken: &Broken| Kept::Unsaved(format!("its saved work can't be read whole: {}", broken.why));
+    Ok(broken.first().map(unsaved))
 }
 
 fn locked(lock: &str) -> Kept {

@@ -6,6 +6,23 @@ use crate::on_every_format;
 use crate::sandbox::traces;
 
 on_every_format! {
+    fn a_worktree_stays_whose_saved_work_has_lost_something(sandbox: &Sandbox) {
+        sandbox.will_be_broken();
+        let script = "echo precious > only.txt && git add only.txt && git commit -qm only";
+        sandbox.run_script("--id broken", script).ok();
+        let blob = sandbox.git("rev-parse session/broken:only.txt");
+        let (dir, name) = blob.split_at(2);
+        std::fs::remove_file(sandbox.repo().join(".git/objects").join(dir).join(name)).unwrap();
+        for line in ["prune -n", "prune", "prune --discard-ignored --older-than 0s"] {
+            sandbox.session(line).ok().says("keeps worktree").says("can't be read whole");
+        }
+        let file = sandbox.worktree("broken").join("only.txt");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "precious\n");
+        // It comes back from there.
+        sandbox.git_in(&sandbox.worktree("broken"), "hash-object -w only.txt");
+        sandbox.session("prune").ok().says("removed worktree");
+    }
+
     fn prune_removes_the_worktrees_of_ended_sessions_alone(sandbox: &Sandbox) {
         sandbox
             .run_script(
