@@ -10,6 +10,7 @@ use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::Guard;
 use super::placing::{add, begun_before, finished, path_again, planned_path};
+use super::records::Place;
 use super::standing::{is_outdated, place, reason, session_of, standing};
 use super::workspace::Workspace;
 use crate::git::refs::{Expected, Outcome as Moved, Target};
@@ -189,6 +190,7 @@ fn put_back(
         .or(summary.base)
         .ok_or(Error::Unborn)?;
     let short = short_branch(&saved);
+    let mut unrestored = Vec::new();
     if let (Some(name), None) = (&saved.branch, short) {
         let why = "no branch can be called that, so HEAD is detached";
         unrestored.push(Unsaved::new(name.clone(), why));
@@ -206,9 +208,10 @@ fn put_back(
     match restored {
         Ok(restored) => {
             finished(&run_dir, Some(work))?;
+            unrestored.extend(restored.unrestored);
             Ok(Ready {
                 path,
-                unrestored: restored.unrestored,
+                unrestored,
                 detached_from,
             })
         }
