@@ -12,12 +12,13 @@ use gix::index::entry::Mode;
 use super::asking::{Refresh, status};
 use super::beside::stored;
 use super::carried::carry;
+use super::find::Finder;
 use super::glance::glance;
 use super::index::Index;
 use super::manifest::{self, MIDST, Manifest, NESTED, Name, STAGES, SUBMODULES};
 use super::overlooked::overlooked;
 use super::status::Status;
-use super::trees::{at_path, index_tree, tree};
+use super::trees::{index_tree, tree};
 use super::walk::{Walk, place, walk};
 use super::{Capture, SNAPSHOT, Unsaved, Work, index, midst, modules, read};
 use crate::git::batch::{Batch, Kept};
@@ -229,7 +230,10 @@ fn gather(
         &mut unsaved,
     )?;
     let base = what.base.and_then(|base| objects::tree_of(repo, base).ok());
-    let before = |Name(path): &Name| at_path(repo, base?, path.as_ref()).ok()?;
+    let before = |Name(path): &Name| {
+        let found = Finder::of(repo).find(base?, path.as_ref()).ok()?;
+        Some(found?.oid)
+    };
     let only_here = modules::only_here(repo, what.git_dir, &manifest.submodules, &before)?;
     for commits in only_here {
         if !unsaved.contains(&commits) {
@@ -317,9 +321,10 @@ fn know(repo: &Repo, batch: &mut Batch<'_>, previous: &Work, status: &Status) {
         .iter()
         .map(|file| &file.path)
         .chain(&status.untracked);
+    let mut finder = Finder::of(repo);
     for path in files.take(10_000) {
-        if let Ok(Some(entry)) = at_path(repo, previous.tree, path.as_ref()) {
-            batch.knows(entry);
+        if let Ok(Some(entry)) = finder.find(previous.tree, path.as_ref()) {
+            batch.knows(entry.oid);
         }
     }
 }

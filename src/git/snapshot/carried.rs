@@ -7,11 +7,11 @@ use std::path::Path;
 use gix::bstr::BString;
 
 use super::Work;
+use super::find::Finder;
 use super::glance::ignored_by;
 use super::manifest::Name;
 use super::status::Status;
 use super::store::{Within, contained};
-use super::trees::at_path;
 use super::walk::is_among;
 use crate::git::Repo;
 
@@ -24,7 +24,9 @@ pub fn carry(repo: &Repo, worktree: &Path, previous: &Work, status: &mut Status)
         let found = place.and_then(|place| place.symlink_metadata());
         found.is_ok_and(|meta| meta.is_file() || meta.is_symlink())
     };
-    let was_tracked = |path: &BString| !matches!(at_path(repo, previous.index_tree, path.as_ref()), Ok(None));
+    let mut finder = Finder::of(repo);
+    let mut was_tracked =
+        |path: &BString| !matches!(finder.find(previous.index_tree, path.as_ref()), Ok(None));
     let had = previous.manifest.raw.iter().map(|Name(path)| path);
     let had: Vec<&BString> = had
         .filter(|path| is_among(path.as_ref(), &ignored) && is_here(path) && !was_tracked(path))

@@ -6,6 +6,7 @@ use std::path::Path;
 use gix::ObjectId;
 use gix::actor::Signature;
 
+use super::find::by_name;
 use super::manifest::STATE;
 use super::store::store;
 use super::{Work, is_work, read};
@@ -63,13 +64,10 @@ impl Added<'_> {
             return Err(Error::Malformed(format!("tree {tree} is too deep in others")));
         }
         let others = beside.map(|tree| objects::tree(self.repo, tree)).transpose()?;
+        let others = others.map(by_name).unwrap_or_default();
         let mut count: usize = 0;
         for entry in objects::tree(self.repo, tree)?.entries {
-            let found = others
-                .iter()
-                .flat_map(|tree| &tree.entries)
-                .find(|other| other.filename == entry.filename);
-            let more = match (entry.mode.is_tree(), found) {
+            let more = match (entry.mode.is_tree(), others.get(&entry.filename)) {
                 (true, found) => {
                     let inner = found.filter(|found| found.mode.is_tree()).map(|found| found.oid);
                     self.count(entry.oid, inner, depth + 1)?

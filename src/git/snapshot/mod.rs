@@ -12,6 +12,7 @@ mod bring_back;
 mod capture;
 mod carried;
 mod elsewhere;
+mod find;
 mod glance;
 mod holds;
 mod index;

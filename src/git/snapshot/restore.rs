@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use gix::bstr::{BStr, ByteSlice};
-use gix::objs::tree::EntryKind;
 
 use super::bring_back::{ALL, bring_back, bring_back_nested, bring_back_state, half_done};
+use super::find::Finder;
 use super::manifest::{Name, SUBMODULES};
 use super::store::{Within, apply, contained, write_file};
 use super::{Source, Unsaved, Work, elsewhere, midst, modules, read};
@@ -54,8 +54,9 @@ pub fn restore(
             Err(error) => lost.push(Unsaved::new(gone.clone(), error)),
         }
     }
+    let mut finder = Finder::of(repo);
     for Name(raw) in &work.manifest.raw {
-        if let Err(why) = write_raw(repo, &work, path, raw.as_ref())? {
+        if let Err(why) = write_raw(repo, &work, &mut finder, path, raw.as_ref())? {
             lost.push(Unsaved::new(raw.clone(), why));
         }
     }
@@ -192,33 +193,26 @@ fn remove(root: &Path, place: &Path) {
 }
 
 /// Writes one file of the snapshot as it was; says why not, where that isn't possible.
-fn write_raw(repo: &Repo, work: &Work, root: &Path, path: &BStr) -> Result<std::result::Result<(), String>> {
-    let mut tree = work.tree;
-    let mut parts = path.split(|byte| *byte == b'/').peekable();
-    while let Some(part) = parts.next() {
-        let entries = objects::tree(repo, tree)?.entries;
-        let Some(entry) = entries.iter().find(|entry| entry.filename == part) else {
-            return Ok(Err("it is not in the snapshot".to_owned()));
-        };
-        if parts.peek().is_some() {
-            if entry.mode.kind() != EntryKind::Tree {
-                return Ok(Err("it is not in the snapshot".to_owned()));
-            }
-            tree = entry.oid;
-            continue;
-        }
-        let place = match contained(root, path, Within::Worktree) {
-            Ok(place) => place,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let data = objects::read(repo, entry.oid)?.data;
-        let written = place
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| write_file(&place, entry.mode.kind(), &data));
-        return Ok(written.map_err(|error| error.to_string()));
-    }
-    Ok(Err("it has no name".to_owned()))
+fn write_raw(
+    repo: &Repo,
+    work: &Work,
+    finder: &mut Finder<'_>,
+    root: &Path,
+    path: &BStr,
+) -> Result<std::result::Result<(), String>> {
+    let Some(entry) = finder.find(work.tree, path)? else {
+        return Ok(Err("it is not in the snapshot".to_owned()));
+    };
+    let place = match contained(root, path, Within::Worktree) {
+        Ok(place) => place,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let data = objects::read(repo, entry.oid)?.data;
+    let written = place
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| write_file(&place, entry.mode.kind(), &data));
+    Ok(written.map_err(|error| error.to_string()))
 }
 
 /// Conflicts and flags of the index.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::bstr::{BStr, BString};
+use gix::bstr::BString;
 use gix::objs::tree::{Editor, EntryKind, EntryMode};
 use gix::objs::{Kind, Tree, WriteTo};
 
@@ -17,19 +17,6 @@ use super::{Unsaved, module_list};
 use crate::git::batch::Batch;
 use crate::git::objects::{self, Object};
 use crate::git::{Error, Repo, Result};
-
-/// What stands at a path in a tree.
-pub fn at_path(repo: &Repo, root: ObjectId, path: &BStr) -> Result<Option<ObjectId>> {
-    let mut at = root;
-    for part in components(path) {
-        let tree = objects::tree(repo, at)?;
-        match tree.entries.iter().find(|entry| entry.filename == part) {
-            Some(entry) => at = entry.oid,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(at))
-}
 
 /// The index as a tree: HEAD's, with what is staged.
 pub fn index_tree(repo: &Repo, batch: &mut Batch<'_>, status: &Status) -> Result<ObjectId> {
