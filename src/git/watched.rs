@@ -75,6 +75,24 @@ impl Cmd {
     }
 }
 
+impl Cmd {
+    /// Runs to the end; none where it says nothing for that long, and was ended with its whole group.
+    ///
+    /// # Errors
+    /// As [`Cmd::watched`].
+    pub fn output_within(self, patience: Duration) -> Result<Option<Output>> {
+        let watch = Watch {
+            patience: Some(patience),
+            heard: &mut |_| (),
+            written: &mut |_| (),
+        };
+        Ok(match self.watched(watch)? {
+            Ended::ByItself(output) => Some(output),
+            Ended::Silent(_) => None,
+        })
+    }
+}
+
 fn prepare(command: &mut Command, terminal: Option<&Terminal>, fed: bool) {
     command
         .stdin(if fed { Stdio::piped() } else { Stdio::null() })

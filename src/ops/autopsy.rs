@@ -94,9 +94,7 @@ fn subject(ws: &Workspace, commit: ObjectId) -> Result<Option<String>> {
 
 fn stat(ws: &Workspace, difference: &Difference) -> Result<Vec<String>> {
     let count = format!("--stat-count={FILES}");
-    let output = difference.git(ws, &["--no-color", "--stat=72", &count])?.run()?;
-    Ok(String::from_utf8_lossy(&output)
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .collect())
+    let summary = difference.summary(ws, &["--no-color", "--stat=72", &count])?;
+    let summary = summary.unwrap_or_else(|| "too many files to be counted".to_owned());
+    Ok(summary.lines().map(|line| line.trim().to_owned()).collect())
 }

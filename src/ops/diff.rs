@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gix::ObjectId;
 use tempfile::TempDir;
@@ -11,10 +12,14 @@ use super::error::{Error, Result};
 use super::standing::standing;
 use super::work;
 use super::workspace::Workspace;
-use crate::git::command::Cmd;
+use crate::git::command::{Cmd, refused};
 use crate::git::snapshot;
 use crate::session::State;
 use crate::store::Session;
+
+/// How long a summary of what differs may take: trees that repeat themselves can have more files than anybody has the
+/// time to count.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The two ends of a difference.
 #[derive(Debug)]
@@ -98,6 +103,20 @@ impl Difference {
             Difference::Saved { from, to } => git.args([from.to_string(), to.to_string()]),
             Difference::Live { from, .. } => git.arg(from.to_string()),
         })
+    }
+
+    /// What `git diff` says with options by which it says it all at once; none where that takes too long.
+    ///
+    /// # Errors
+    /// Git that can't be run, or fails.
+    pub fn summary(&self, ws: &Workspace, options: &[&str]) -> Result<Option<String>> {
+        let Some(output) = self.git(ws, options)?.output_within(PATIENCE)? else {
+            return Ok(None);
+        };
+        match output.status.success() {
+            true => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+            false => Err(refused("diff".to_owned(), &output).into()),
+        }
     }
 
     /// Whether there is nothing between the ends, as far as that is known without looking.

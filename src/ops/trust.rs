@@ -281,18 +281,17 @@ impl Subject {
         {
             work::bring(ws, &remote, summary)?;
         }
-        let stat = difference(ws, foreign)?
-            .git(
-                ws,
-                &[
-                    "--stat=100",
-                    "--no-color",
-                    "--no-renames",
-                    "--ignore-submodules=all",
-                ],
-            )?
-            .run()?;
-        Ok(String::from_utf8_lossy(&stat).into_owned())
+        let options = [
+            "--stat=100",
+            "--no-color",
+            "--no-renames",
+            "--ignore-submodules=all",
+        ];
+        let stat = difference(ws, foreign)?.summary(ws, &options)?;
+        stat.ok_or_else(|| Error::Lacking {
+            id: self.id.clone(),
+            what: "its work has too many files to be counted".to_owned(),
+        })
     }
 
     /// Repositories within its work, which no difference shows.
