@@ -38,9 +38,12 @@ impl<'r> Finder<'r> {
     /// # Errors
     /// Trees that are not here.
     pub fn find(&mut self, root: ObjectId, path: &BStr) -> Result<Option<Entry>> {
-        let (dir, name) = path.rsplit_once_str("/").unwrap_or((b"", path));
+        let (dir, name) = match path.rsplit_once_str("/") {
+            Some((dir, name)) => (Some(dir), name),
+            None => (None, path.as_bytes()),
+        };
         let mut at = root;
-        for part in dir.split(|byte| *byte == b'/').filter(|_| !dir.is_empty()) {
+        for part in dir.into_iter().flat_map(|dir| dir.split(|byte| *byte == b'/')) {
             match self.tree(at)?.get(part.as_bstr()) {
                 Some(entry) if entry.mode.is_tree() => at = entry.oid,
                 _ => return Ok(None),
