@@ -26,7 +26,7 @@ pub enum RefFormat {
 /// more; but a supervisor lives for days, and sees packs come and take the place of others.
 const ROOM_FOR_PACKS: Slots = Slots::AsNeededByDiskState {
     multiplier: 4.0,
-    minimum: 1024,
+    minimum: 256,
 };
 
 /// Without the programs that git runs for those who use it by hand: hooks, and what watches the files.
