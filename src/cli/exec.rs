@@ -2,8 +2,11 @@ use std::ffi::OsString;
 
 use super::common::{one, open, worktree_hint};
 use super::error::Failure;
+use super::out;
 use crate::ops::Error;
 use crate::ops::exec::exec;
+use crate::ops::select::worktree_of;
+use crate::ops::standing::has_older_worktree;
 
 /// Run a command in a session's worktree
 ///
@@ -40,6 +43,12 @@ impl Args {
     fn go(self) -> Result<i32, Failure> {
         let ws = open()?;
         let session = one(&ws, &self.session)?;
+        if has_older_worktree(&ws, &session)? && worktree_of(&ws, &ws.run_dir(session.id()))?.is_some() {
+            let id = session.id();
+            out::say(&format!(
+                "warning: the worktree of '{id}' is from before it went on elsewhere"
+            ));
+        }
         exec(&ws, &session, &self.command).map_err(|error| match error {
             Error::NoWorktree { .. } => Failure::of(&error).hinted(worktree_hint(&session)),
             error => error.into(),

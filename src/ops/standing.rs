@@ -63,6 +63,11 @@ pub fn is_outdated(ws: &Workspace, session: &Session, place: Option<&Place>) -> 
     Ok(place.and_then(Place::saved) != Some(work) && !was_launched_here(ws, session)?)
 }
 
+/// The same of a worktree, of which is known that it is there.
+pub fn has_older_worktree(ws: &Workspace, session: &Session) -> Result<bool> {
+    is_outdated(ws, session, ws.run_dir(session.id()).place()?.as_ref())
+}
+
 /// Where somebody has moved the worktree of an ended session, which is theirs since.
 pub fn moved_since(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>> {
     let place = place(ws, run_dir)?.filter(|place| place.parked && is_missing(place));

@@ -11,6 +11,7 @@ use super::error::Result;
 use super::own_name::{lives_unsaid, was_launched_here};
 use super::record::load;
 use super::select::{local_ids, worktree_of};
+use super::standing::has_older_worktree;
 use super::workspace::Workspace;
 use super::{trust, work};
 use crate::git::refs::Target;
@@ -36,6 +37,8 @@ pub struct View {
     pub overdue: bool,
     /// Where its worktree is, if there is one here.
     pub worktree: Option<PathBuf>,
+    /// What is there is from before the session went on elsewhere, as far as that was looked at.
+    pub outdated: bool,
     /// Since when it is in its state, as far as its log is here and was looked at.
     pub since: Option<Timestamp>,
     /// How much its saved work changes, where that was counted.
@@ -107,6 +110,7 @@ pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
         deepen(ws, &mut view)?;
         view.origin = origin(ws, &view.session);
         view.work_elsewhere = !work::is_here(ws, &view.session.event.summary);
+        view.outdated = view.worktree.is_some() && has_older_worktree(ws, &view.session)?;
         view.astray = astray(ws, &view.session)?;
         view.since = since(ws, &view.session);
     }
@@ -253,6 +257,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         unsaid: false,
         overdue,
         worktree: None,
+        outdated: false,
         since: None,
         changed: None,
         origin: None,

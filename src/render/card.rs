@@ -78,6 +78,10 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
     line(
         "worktree",
         match &view.worktree {
+            Some(path) if view.outdated => Some(format!(
+                "{} (from before it went on elsewhere)",
+                escape(&path.to_string_lossy())
+            )),
             Some(path) => Some(escape(&path.to_string_lossy())),
             // Its worker has nowhere to be, and what it did there is lost unless it was saved.
             None if view.stale == Some(false) && summary.state == State::Running => Some("gone".to_owned()),

@@ -161,6 +161,19 @@ on_every_format! {
         assert!(a.worktree(ID).join("made.txt").exists());
     }
 
+    fn an_older_worktree_is_said_to_be_one(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let (a, b) = (&team[0], &team[1]);
+        let older = "from before it went on elsewhere";
+        a.session("show moves").ok().prints(older);
+        a.session("exec moves -- cat made.txt").ok().prints("here").says(older);
+        assert!(!b.session("show moves").ok().text().contains(older));
+        goes_on(&team, &mut held);
+        assert!(!a.session("show moves").ok().text().contains(older));
+        assert!(!a.session("exec moves -- cat made.txt").ok().to_string().contains(older));
+    }
+
     fn an_older_worktree_is_not_saved_as_its_work(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         handed_back(&team);
