@@ -98,6 +98,22 @@ fn a_remote_that_does_not_exist_is_refused_before_anything_is_made() {
 }
 
 on_one_format! {
+    fn steps_go_to_the_sessions_home_where_the_usual_remote_is_another(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 1);
+        let a = &team[0];
+        a.new_session("--id far -- true");
+        a.session("push origin far").ok();
+        a.git("init -q --bare ../other.git");
+        a.git("remote add other ../other.git");
+        a.config("session.remote", "other");
+        a.config("session.autoSync", "true");
+        a.session("start far").ok();
+        a.session("wait far").ok();
+        crate::sandbox::until("the home has its end", || team.tip_at_home("far") == a.tip("far"));
+        wait_for_relay(a, "far");
+        assert_eq!(a.git("ls-remote other refs/sessions/*"), "");
+    }
+
     fn a_remote_is_not_asked_without_a_pause(sandbox: &Sandbox) {
         for (text, seconds) in [("0", 1), ("10ms", 1), ("90", 90), ("2m", 120)] {
             sandbox.git(&format!("config session.syncInterval {text}"));

@@ -70,7 +70,8 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
         }
         // A log that went on elsewhere is followed, or merged, before ours is sent; a remote that is down is asked
         // again.
-        match sync(ws, relay.remote.as_deref(), std::slice::from_ref(id)) {
+        let name = remote_name(ws, id, relay)?;
+        match sync(ws, Some(&name), std::slice::from_ref(id)) {
             Ok(_) if is_level(ws, id, relay)? => return Ok(Done::Sent),
             Ok(report) => {
                 if let Some(why) = for_good(&report, id) {
@@ -124,8 +125,9 @@ fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -
     while run_dir.is_supervised()? {
         let is_over = wait_free(&run_dir.supervisor_lock(), Some(interval))?;
         if !is_over && (relay.both_ways || !is_level(ws, id, relay)?) {
+            let name = remote_name(ws, id, relay)?;
             // A remote that is down is asked again next time.
-            let _ = sync(ws, relay.remote.as_deref(), std::slice::from_ref(id));
+            let _ = sync(ws, Some(&name), std::slice::from_ref(id));
         }
     }
     send(ws, id, relay)
@@ -148,6 +150,14 @@ fn is_level(ws: &Workspace, id: &SessionId, relay: &Relay) -> Result<bool> {
     let remote = remote(ws, id, relay)?;
     let seen = ws.store().load_tracking(remote.name(), id)?;
     Ok(seen.is_some_and(|seen| seen.tip == session.tip) || !ws.owns(&session.event.summary))
+}
+
+/// What that is called by which a command finds it: a session's home may be another one than the usual remote.
+fn remote_name(ws: &Workspace, id: &SessionId, relay: &Relay) -> Result<String> {
+    match &relay.remote {
+        Some(name) => Ok(name.clone()),
+        None => Ok(remote(ws, id, relay)?.name().to_owned()),
+    }
 }
 
 /// Where the session's steps go.
