@@ -137,7 +137,8 @@ on_every_format! {
         sandbox.session("new --id young --title Later -- true").ok();
         sandbox.session("run --id done -- true").ok();
         let table = sandbox.session("").ok().stdout();
-        assert_eq!(table, sandbox.session("list").ok().stdout());
+        let json = sandbox.session("--json").ok().stdout();
+        assert_eq!(json, sandbox.session("list --json").ok().stdout());
         assert!(
             table.contains("busy") && table.contains("running") && table.contains("Be busy"),
             "{table}"
