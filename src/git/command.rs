@@ -225,6 +225,13 @@ impl Cmd {
         self
     }
 
+    /// Keeps the child from signals to our process group: what is done in a moment is finished, so that it leaves no lock
+    /// of which nobody could tell whose it was.
+    pub fn apart(mut self) -> Cmd {
+        self.command.process_group(0);
+        self
+    }
+
     /// Ends the child where we are killed, on a system that can do that: it is one that only tells us something.
     pub fn ending_with_us(mut self) -> Cmd {
         end_with_us(&mut self.command);

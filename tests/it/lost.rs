@@ -1,13 +1,14 @@
 //! What is left when processes, records or directories go away at the wrong moment.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use git_session::worker::Platform;
 use rustix::process::{Pid, Signal};
 
-use crate::sandbox::{Refs, Sandbox, in_time, processes};
+use crate::sandbox::{Format, Refs, Sandbox, in_time, processes};
 use crate::{on_every_format, on_one_format};
 
 /// Waits for something that only a look can tell.
@@ -106,6 +107,45 @@ on_every_format! {
         sandbox.git("update-ref refs/heads/next HEAD");
         assert_eq!(sandbox.state("locking"), "terminated");
     }
+}
+
+#[test]
+fn a_change_in_a_reftable_is_finished_by_git_when_its_caller_is_killed_with_its_group() {
+    let reftable = Format {
+        refs: Refs::Reftable,
+        ..Format::PLAIN
+    };
+    if !reftable.is_there() {
+        return;
+    }
+    let sandbox = Sandbox::new(reftable);
+    sandbox.session("new --id noted -- true").ok();
+    sandbox.fifo("begins");
+    sandbox.fifo("goes-on");
+    let git = which::which("git").unwrap();
+    let bin = sandbox.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    // It has all that it was told when it says so.
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' update-ref '*) cat >\"$FIFOS/told\"; echo now >\"$FIFOS/begins\"\n\
+         read on <\"$FIFOS/goes-on\"; exec <\"$FIFOS/told\";; esac\nexec {} \"$@\"\n",
+        shell_words::quote(git.to_str().unwrap())
+    );
+    fs::write(bin.join("git"), script).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let noting = sandbox.session_command("note noted -m text").env("PATH", path);
+    let in_a_group = |command: &mut std::process::Command| {
+        command.process_group(0);
+    };
+    let noting = noting.inner(in_a_group).spawn();
+    assert_eq!(sandbox.hear("begins"), "now");
+    kill_group(noting.pid());
+    sandbox.tell("goes-on", "on");
+    noting.end();
+    let is_noted = || sandbox.story("noted", "Event").len() == 2;
+    wait_until("the note is there", is_noted);
+    sandbox.session("note noted -m another").ok();
 }
 
 on_one_format! {

@@ -62,6 +62,7 @@ fn for_each(repo: &Repo, pattern: &str) -> Result<Vec<Reference>> {
 
 pub fn detach(repo: &Repo, git_dir: &Path, at: ObjectId, why: &str) -> Result<()> {
     repo.git_in(git_dir)?
+        .apart()
         .arg("--git-dir")
         .arg(git_dir)
         .args(["update-ref", "--no-deref", "-m", why, "HEAD"])
@@ -203,10 +204,11 @@ pub fn update_all(
     Ok(())
 }
 
+/// git for a change, which is as durable as that.
 fn fsync(repo: &Repo, durability: Durability) -> Result<Cmd> {
     let components = match durability {
         Durability::Durable => "loose-object,pack,pack-metadata,reference",
         Durability::Relaxed => "none",
     };
-    repo.git_with(&[("core.fsync", components)])
+    Ok(repo.git_with(&[("core.fsync", components)])?.apart())
 }
