@@ -146,7 +146,7 @@ fn level(ws: &Workspace, remote: &Remote<'_>, id: &SessionId) -> Result<Session>
                 let why = "it has no such session any more".to_owned();
                 return Err(refused(id, remote, why));
             }
-            if handed_in {
+            if handed_in && remote.ways().is_none() {
                 let why = "it does not show what it is sent".to_owned();
                 return Err(refused(id, remote, why));
             }
