@@ -61,7 +61,7 @@
 //! | `ops/settle.rs`, by `git/worktree/locks.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
 //! | `worker/locks.rs` | lock files in git's directory that a session's processes had open when they were killed | moved to the trash; they are dead, and it is the very file that they had open |
 //! | `git/worktree/trash.rs` | the trash, whenever something is pruned | what was moved there by the places above |
-//! | `git/worktree/again.rs` | a directory that a killed command had begun to make again | nothing had run in it; it is made from git's index |
+//! | `git/worktree/again.rs` | a directory that could not be made again whole | nothing had run in it; it is made from git's index |
 //! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |
 //! | `git/snapshot/restore.rs`, `git/snapshot/bring_back.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it, and state that a killed command had begun to put back | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, with its reflog, and empty directories on a new one's way | the reference's old value is named by the caller |

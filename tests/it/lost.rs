@@ -348,10 +348,10 @@ on_one_format! {
             processes::kill_and_wait(held.pid);
             let root = sandbox.worktree(id).parent().unwrap().to_owned();
             fs::remove_dir_all(&root).unwrap();
-            // What a command left that was killed in the midst of it.
-            fs::create_dir_all(root.join(format!(".{id}.again/half"))).unwrap();
+            fs::create_dir_all(root.join(format!(".{id}.again/somebody's"))).unwrap();
             sandbox.session(&format!("recover {id}")).ok();
-            assert_eq!(fs::read_dir(root).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(&root).unwrap().count(), 2, "it is somebody else's");
+            fs::remove_dir_all(root.join(format!(".{id}.again"))).unwrap();
             assert_eq!(sandbox.trailer(id, "Head"), head);
             let lost = sandbox.trailer(id, "Unsaved");
             assert!(lost.ends_with("and neither committed nor staged: it is gone"), "{lost}");

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Worktree;
@@ -11,32 +11,28 @@ use crate::git::{Error, Repo, Result};
 
 /// Makes the directory of a worktree again, with the files that its index has; HEAD and index stay as they are.
 ///
-/// It appears whole or not at all.
+/// It appears whole or not at all. What a command leaves that is killed in the midst of it is a directory of a name that
+/// nobody else has, and stays: nothing tells it from somebody's own.
 pub fn make_again(repo: &Repo, gone: &Worktree) -> Result<()> {
     let io = || Error::io(format!("cannot make '{}'", gone.path.display()));
     let parent = gone.path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(io())?;
-    let dir = gone.path.with_file_name(half_made(gone));
-    match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io()(error)),
-        _ => fs::create_dir(&dir).map_err(io())?,
-    }
-    repo.git_in(&dir)?
+    let mut name = OsString::from(".");
+    name.push(gone.path.file_name().unwrap_or_default());
+    name.push(".");
+    let dir = tempfile::Builder::new()
+        .prefix(&name)
+        .permissions(fs::Permissions::from_mode(0o777))
+        .tempdir_in(parent)
+        .map_err(io())?;
+    repo.git_in(dir.path())?
         .arg("--git-dir")
         .arg(&gone.git_dir)
         .arg("--work-tree")
-        .arg(&dir)
+        .arg(dir.path())
         .args(["checkout-index", "--all", "--quiet"])
         .run()?;
     let link = [b"gitdir: ", gone.git_dir.as_os_str().as_bytes(), b"\n"].concat();
-    fs::write(dir.join(".git"), link).map_err(io())?;
-    fs::rename(&dir, &gone.path).map_err(io())
-}
-
-/// What it is called until it is whole; the next command begins anew where one was killed.
-fn half_made(gone: &Worktree) -> OsString {
-    let mut name = OsString::from(".");
-    name.push(gone.path.file_name().unwrap_or_default());
-    name.push(".again");
-    name
+    fs::write(dir.path().join(".git"), link).map_err(io())?;
+    fs::rename(dir.path(), &gone.path).map_err(io())
 }
