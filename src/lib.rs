@@ -59,7 +59,6 @@
 //! | `ops/forget/held.rs` | its parked worktree, output and worker's state, when that is asked for too | nothing, on purpose |
 //! | `ops/clone.rs` | records of runs that came along with a copied clone | moved to the trash; the processes in them are the other clone's |
 //! | `ops/settle.rs`, by `git/worktree/locks.rs` | lock files that a session's processes left in their worktree's git directory | moved to the trash; nothing of the session is alive |
-//! | `worker/locks.rs` | lock files in git's directory that a session's processes had open when they were killed | moved to the trash; they are dead, and it is the very file that they had open |
 //! | `git/worktree/trash.rs` | the trash, whenever something is pruned | what was moved there by the places above |
 //! | `git/worktree/again.rs` | a directory that could not be made again whole | nothing had run in it; it is made from git's index |
 //! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |

@@ -13,7 +13,7 @@ use super::files::{make_private_dir, read_json, remove, write_json};
 use super::records::{Exit, Intent, Place, Relay, Run, Variables};
 use crate::git::Durability;
 use crate::session::SessionId;
-use crate::worker::{Lease, Locks, Probe, Target, probe};
+use crate::worker::{Lease, Probe, Target, probe};
 
 /// How long a command waits for another one that is at work on the same session.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,15 +128,6 @@ impl RunDir {
         let mut target = Target::new()
             .marker(STATE_DIR, self.state())
             .lease(self.job_lock());
-        // `run/<id>/` is in our directory in git's.
-        let local = self.path.parent().and_then(Path::parent);
-        if let Some((local, git)) = local.and_then(|local| Some((local, local.parent()?))) {
-            target = target.locks(Locks {
-                below: git.to_owned(),
-                but_for: local.to_owned(),
-                trash: local.join("trash"),
-            });
-        }
         if let Some(supervisor) = run.and_then(|run| run.supervisor.clone()) {
             target = target.supervisor(supervisor);
         }

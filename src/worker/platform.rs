@@ -4,13 +4,7 @@
 mod procfs;
 mod ps;
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{collections::HashSet, io, sync::OnceLock};
 
 #[cfg(target_os = "linux")]
 use super::identity;
@@ -100,16 +94,6 @@ impl Platform {
             #[cfg(target_os = "linux")]
             Self::Linux => Ok(procfs::marked(table, marker)),
             Self::Posix => ps::marked(marker),
-        }
-    }
-
-    /// The files that a process has open and that are `wanted` by their names, opened for no more than to be known
-    /// again; none in the POSIX form, which has no way to tell.
-    pub(super) fn open_files(self, pid: i32, wanted: &dyn Fn(&Path) -> bool) -> Vec<(PathBuf, File)> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Linux => procfs::open_files(pid, wanted),
-            Self::Posix => ps::open_files(pid, wanted),
         }
     }
 

@@ -8,7 +8,6 @@ use std::{
 
 use super::{
     identity::{ProcessId, own_pid},
-    locks::Locks,
     platform::{Entry, Platform, PlatformError, State},
 };
 
@@ -23,8 +22,6 @@ pub struct Target {
     pub marker: Option<Marker>,
     /// The lease that all of the job's processes inherit; while it is held, the job isn't gone.
     pub lease: Option<PathBuf>,
-    /// Where lock files of the job's processes may be, to be moved away with those that are killed over them.
-    pub locks: Option<Locks>,
 }
 
 /// An environment variable that only this job's processes have, with exactly this value.
@@ -70,7 +67,6 @@ impl Target {
             supervisor: None,
             marker: None,
             lease: None,
-            locks: None,
         }
     }
 
@@ -98,12 +94,6 @@ impl Target {
     /// With the lease that the job's processes inherit.
     pub fn lease(mut self, path: impl Into<PathBuf>) -> Self {
         self.lease = Some(path.into());
-        self
-    }
-
-    /// With the place of lock files that the job's processes may have.
-    pub fn locks(mut self, locks: Locks) -> Self {
-        self.locks = Some(locks);
         self
     }
 }

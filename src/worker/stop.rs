@@ -8,10 +8,9 @@ use std::{
 };
 
 use super::{
-    handle::{Handle, Sent, open, wait_for_ends},
+    handle::{Sent, open, wait_for_ends},
     identity::ProcessId,
     lease::{Probe, probe},
-    locks::Held,
     platform::PlatformError,
     scan::{Process, Target, scan},
     signal::Signal,
@@ -65,17 +64,10 @@ pub fn stop_hurried(
     hurry: Option<&AtomicBool>,
 ) -> Result<Stopped, PlatformError> {
     let mut stopped = Stopped::default();
-    let mut held = Vec::new();
     if let Ladder::Ask { signal, grace } = ladder {
-        ask(target, signal, grace, hurry, &mut stopped, &mut held)?;
+        ask(target, signal, grace, hurry, &mut stopped)?;
     }
-    kill(target, &mut stopped, &mut held)?;
-    if let Some(locks) = &target.locks
-        && stopped.survivors.is_empty()
-        && !stopped.unseen
-    {
-        locks.move_left(&held);
-    }
+    kill(target, &mut stopped)?;
     Ok(stopped)
 }
 
@@ -97,7 +89,6 @@ fn ask(
     grace: Duration,
     hurry: Option<&AtomicBool>,
     stopped: &mut Stopped,
-    held: &mut Vec<Held>,
 ) -> Result<(), PlatformError> {
     let start = Instant::now();
     let mut asked: HashSet<ProcessId> = HashSet::new();
@@ -112,18 +103,16 @@ fn ask(
             .map(|process| process.id.pid)
             .collect();
         let mut handles = open(target.platform, processes);
-        let is_fresh = |handle: &&Handle| {
+        let mut fresh = Vec::new();
+        for handle in &handles {
             let process = &handle.process;
-            !asked.contains(&process.id) && !at_work.contains(&process.parent)
-        };
-        let fresh: Vec<&Handle> = handles.iter().filter(is_fresh).collect();
-        hold(target, &fresh, held)?;
-        for handle in &fresh {
-            let process = &handle.process;
-            if handle.send(signal)? == Sent::Delivered {
-                stopped.signalled.push(process.clone());
+            if !asked.contains(&process.id) && !at_work.contains(&process.parent) {
+                if handle.send(signal)? == Sent::Delivered {
+                    stopped.signalled.push(process.clone());
+                }
+                asked.insert(process.id.clone());
+                fresh.push(handle);
             }
-            asked.insert(process.id.clone());
         }
         // A stopped process takes the signal only when it is continued.
         for handle in fresh {
@@ -152,15 +141,7 @@ fn is_set(flag: &AtomicBool) -> bool {
     flag.load(Ordering::SeqCst)
 }
 
-/// Looks at which lock files these have open: one that is hit between making a lock and knowing of it leaves it.
-fn hold(target: &Target, handles: &[&Handle], held: &mut Vec<Held>) -> Result<(), PlatformError> {
-    if let Some(locks) = &target.locks {
-        held.extend(locks.held(target.platform, handles)?);
-    }
-    Ok(())
-}
-
-fn kill(target: &Target, stopped: &mut Stopped, held: &mut Vec<Held>) -> Result<(), PlatformError> {
+fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
     let start = Instant::now();
     let mut known: HashSet<ProcessId> = HashSet::new();
     let mut empty = false;
@@ -181,9 +162,6 @@ fn kill(target: &Target, stopped: &mut Stopped, held: &mut Vec<Held>) -> Result<
         }
         empty = false;
         let mut handles = open(target.platform, processes.clone());
-        let is_new = |handle: &&Handle| !known.contains(&handle.process.id);
-        let new: Vec<&Handle> = handles.iter().filter(is_new).collect();
-        hold(target, &new, held)?;
         let mut refused = 0;
         let mut fresh = false;
         for handle in &handles {

@@ -5,11 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use git_session::worker::Platform;
 use rustix::process::{Pid, Signal};
 
+use crate::on_one_format;
 use crate::sandbox::{Format, Refs, Sandbox, in_time, processes};
-use crate::{on_every_format, on_one_format};
 
 /// Waits for something that only a look can tell.
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -79,34 +78,6 @@ fn kill_in_checkout(sandbox: &Sandbox, id: &str) {
 
 fn no_longer_slow(sandbox: &Sandbox) {
     fs::remove_file(sandbox.root().join("slow")).unwrap();
-}
-
-on_every_format! {
-    fn a_lock_that_a_worker_was_killed_over_is_in_nobodys_way(sandbox: &Sandbox) {
-        if Platform::current() == Platform::Posix {
-            eprintln!("skipped: what others have open is told on Linux alone");
-            return;
-        }
-        let held = sandbox.hold("--id locking");
-        let mut locks = vec![sandbox.file(".git/index.lock")];
-        let repo = shell_words::quote(sandbox.repo().to_str().unwrap()).into_owned();
-        sandbox.order(&held, &format!("sleep 1000 | git -C {repo} update-index --stdin & true"));
-        if sandbox.format.refs == Refs::Reftable {
-            locks.push(sandbox.file(".git/reftable/tables.list.lock"));
-            let prepare = r"printf 'start\ncreate refs/heads/never HEAD\nprepare\n'; sleep 1000";
-            sandbox.order(&held, &format!("{{ {prepare}; }} | git update-ref --stdin >prepared & true"));
-        }
-        for lock in &locks {
-            wait_until("a lock is held", || lock.exists());
-        }
-        sandbox.session("terminate --kill locking").ok();
-        for lock in &locks {
-            assert!(!lock.exists(), "{}", lock.display());
-        }
-        sandbox.git("update-index --refresh");
-        sandbox.git("update-ref refs/heads/next HEAD");
-        assert_eq!(sandbox.state("locking"), "terminated");
-    }
 }
 
 #[test]

@@ -19,8 +19,8 @@ use std::{
 };
 
 use git_session::worker::{
-    Detach, DetachError, End, Job, Ladder, Lease, Liveness, Locks, Platform, Probe, Process, ProcessId,
-    ReadyError, Reporter, Signal, SpawnError, Target, Unsure, Wake, Watch, Worker, become_subreaper, detach,
+    Detach, DetachError, End, Job, Ladder, Lease, Liveness, Platform, Probe, Process, ProcessId, ReadyError,
+    Reporter, Signal, SpawnError, Target, Unsure, Wake, Watch, Worker, become_subreaper, detach,
     find_program, freeze, probe, scan, spawn, stop, thaw, wait_free,
 };
 use rustix::process::{Pid, WaitOptions};
@@ -525,47 +525,6 @@ fn what_ignores_the_signal_is_killed() {
         );
         sandbox.assert_all_gone(&target);
     });
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn lock_files_of_those_who_are_killed_are_moved_away_and_no_others() {
-    let sandbox = Sandbox::new(Platform::Linux).fifo("up");
-    for dir in ["git/deep", "git/kept", "outside", "trash"] {
-        fs::create_dir_all(sandbox.path(dir)).unwrap();
-    }
-    let worker = sandbox.spawn(
-        "exec 3>git/deep/a.lock 4>git/kept/b.lock 5>outside/c.lock 6>git/d.lock 7>git/e; rm git/d.lock\n\
-         echo up > up; while :; do sleep 0.05; done",
-    );
-    sandbox.hear("up");
-    fs::write(sandbox.path("git/d.lock"), "another's").unwrap();
-    let target = sandbox.by_group(&worker).locks(Locks {
-        below: sandbox.path("git"),
-        but_for: sandbox.path("git/kept"),
-        trash: sandbox.path("trash"),
-    });
-    assert_eq!(stop(&target, Ladder::Kill).unwrap().survivors, []);
-    let is_there = |name: &&str| sandbox.path(name).exists();
-    let names = [
-        "git/deep/a.lock",
-        "git/kept/b.lock",
-        "outside/c.lock",
-        "git/d.lock",
-        "git/e",
-    ];
-    let left: Vec<_> = names.into_iter().filter(is_there).collect();
-    assert_eq!(left, names[1..]);
-    let moved = fs::read_dir(sandbox.path("trash"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    assert!(moved.file_name().to_str().unwrap().starts_with("a.lock."));
-    assert_eq!(
-        wait_status(&worker, WaitOptions::empty()).terminating_signal(),
-        Some(9)
-    );
 }
 
 #[test]

@@ -2,13 +2,9 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs,
     io::{self, ErrorKind},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-    },
-    path::{Path, PathBuf},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
 };
 
 use super::{Entry, PlatformError, State};
@@ -61,21 +57,6 @@ pub(super) fn marked(table: &[Entry], marker: &Marker) -> HashSet<i32> {
                     .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|var| var == wanted))
         })
         .map(|entry| entry.pid)
-        .collect()
-}
-
-pub(super) fn open_files(pid: i32, wanted: &dyn Fn(&Path) -> bool) -> Vec<(PathBuf, File)> {
-    let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
-    };
-    let mut only_named = File::options();
-    only_named.read(true).custom_flags(libc::O_PATH);
-    links
-        .flatten()
-        .filter_map(|link| {
-            let path = fs::read_link(link.path()).ok().filter(|path| wanted(path))?;
-            Some((path, only_named.open(link.path()).ok()?))
-        })
         .collect()
 }
 

@@ -2,9 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -33,11 +31,6 @@ pub(super) fn entry(pid: i32) -> Result<Option<Entry>, PlatformError> {
 
 /// `ps` prints an environment as words after the command, so a value is taken for ours when what follows it is
 /// a space or the end; that may take in a process whose value is longer and has a space just there.
-/// `ps` doesn't tell.
-pub(super) fn open_files(_: i32, _: &dyn Fn(&Path) -> bool) -> Vec<(PathBuf, File)> {
-    Vec::new()
-}
-
 pub(super) fn marked(marker: &Marker) -> Result<HashSet<i32>, PlatformError> {
     let wanted = [b" ", marker.name.as_bytes(), b"=", marker.value.as_bytes()].concat();
     let mut full = commands("axeww")?;
