@@ -242,6 +242,18 @@ impl Kept {
         pack.finish(repo, self.durability)
     }
 
+    /// Moves references onto the objects; tries once more, with all of them in a pack, should a collection have taken
+    /// some away.
+    pub fn moving<T>(&mut self, repo: &Repo, move_refs: impl Fn() -> Result<T>) -> Result<T> {
+        match move_refs() {
+            Err(error) if is_gone(&error) && !self.held.is_empty() => {
+                self.pack(repo)?;
+                move_refs()
+            }
+            moved => moved,
+        }
+    }
+
     /// Says that references reach the objects by now.
     pub fn release(self, repo: &Repo) -> Result<()> {
         let mut is_packed = self.keep.is_some();

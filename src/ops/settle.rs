@@ -15,7 +15,7 @@ use super::workspace::Workspace;
 use crate::git::command::Running;
 use crate::git::refs::{Expected, Outcome as Moved};
 use crate::git::snapshot::{self, Capture, Captured, Extra};
-use crate::git::{notes, worktree};
+use crate::git::{self, notes, worktree};
 use crate::session::{Event, Kind, Outcome, RecordOutput, SessionId, State};
 use crate::store::{Session, names};
 
@@ -78,19 +78,15 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
         }
         return Ok(session);
     };
-    // Not sooner: a process beside it holds up what has to be on disk.
-    let counting = start_counting(ws, &before, &captured)?;
     if let Some(place) = place(ws, &run_dir)? {
         let work = Some(captured.work.to_string());
         if place.work != work {
             run_dir.write_place(&Place { work, ..place })?;
         }
     }
-    if let Some(kept) = captured.kept {
-        kept.release(&ws.repo)?;
-    }
+    let (work, counting) = release(ws, &before, captured)?;
     finish(ws, &session, &run_dir)?;
-    counting.finish(ws, captured.work)?;
+    counting.finish(ws, work)?;
     Ok(session)
 }
 
@@ -148,11 +144,8 @@ pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
     let run_dir = ws.run_dir(session.id());
     let saved = try_save(ws, session, &run_dir, Kind::Checkpoint, Locks::Keep)?;
     if let Some(captured) = saved.captured {
-        let counting = start_counting(ws, session, &captured)?;
-        if let Some(kept) = captured.kept {
-            kept.release(&ws.repo)?;
-        }
-        counting.finish(ws, captured.work)?;
+        let (work, counting) = release(ws, session, captured)?;
+        counting.finish(ws, work)?;
     }
     Ok(saved.unsaved)
 }
@@ -197,7 +190,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
     let signed = ws.sign()?;
     let state = run_dir.state();
     let output = run_dir.output();
-    let captured = snapshot::capture(
+    let mut captured = snapshot::capture(
         &ws.repo,
         &Capture {
             worktree: &found.path,
@@ -215,7 +208,12 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
             durability: ws.store().durability(),
         },
     )?;
-    move_work(ws, &name, own, captured.work)?;
+    let to = captured.work;
+    let moved = || move_work(ws, &name, own, to);
+    match &mut captured.kept {
+        Some(kept) => kept.moving(&ws.repo, moved)?,
+        None => moved()?,
+    }
     let named = captured
         .unsaved
         .iter()
@@ -242,17 +240,26 @@ fn recorded_output(ws: &Workspace, session: &Session, kind: Kind) -> Result<Opti
         }))
 }
 
-/// Begins to count what the work changes, for lists, which read no trees.
-fn start_counting(ws: &Workspace, session: &Session, captured: &Captured) -> Result<Counting> {
-    match session.event.summary.base {
-        Some(base) if Changed::known(ws, captured.work).is_none() => {
-            Ok(Counting::Begun(Changed::start(ws, base, captured.snapshot)?))
-        }
-        _ => Ok(Counting::Known),
+/// Lets what was written go, now that a reference reaches it, and begins to count what the work changes.
+///
+/// Not sooner: a process beside it holds up what has to be on disk, and finds less than there is while a collection
+/// takes things away.
+fn release(ws: &Workspace, session: &Session, captured: Captured) -> Result<(ObjectId, Counting)> {
+    let Captured {
+        work, snapshot, kept, ..
+    } = captured;
+    if let Some(kept) = kept {
+        kept.release(&ws.repo)?;
     }
+    let base = session.event.summary.base;
+    let counting = match base.filter(|_| Changed::known(ws, work).is_none()) {
+        Some(base) => Counting::Begun(Changed::start(ws, base, snapshot)?),
+        None => Counting::Known,
+    };
+    Ok((work, counting))
 }
 
-/// How far the count of what a work changes is.
+/// How far the count of what a work changes is, for lists, which read no trees.
 enum Counting {
     Known,
     /// None where there is nothing to count.
@@ -264,14 +271,18 @@ impl Counting {
         let changed = match self {
             Counting::Known => return Ok(()),
             Counting::Begun(None) => Changed::default(),
-            Counting::Begun(Some(running)) => Changed::of_numstat(&running.finish()?),
+            Counting::Begun(Some(running)) => match running.finish() {
+                Ok(output) => Changed::of_numstat(&output),
+                // What is saved is saved, also where nobody can count it.
+                Err(_) => return Ok(()),
+            },
         };
         changed.remember(ws, work)
     }
 }
 
 /// The guard keeps others of this clone away, so losing here means that somebody else writes to our ref.
-fn move_work(ws: &Workspace, name: &str, from: Option<ObjectId>, to: ObjectId) -> Result<()> {
+fn move_work(ws: &Workspace, name: &str, from: Option<ObjectId>, to: ObjectId) -> git::Result<()> {
     if from == Some(to) {
         return Ok(());
     }
@@ -282,9 +293,9 @@ fn move_work(ws: &Workspace, name: &str, from: Option<ObjectId>, to: ObjectId) -
         .update(name, Some(to), expected, ws.store().durability())?
     {
         Moved::Done => Ok(()),
-        Moved::Moved(_) => {
-            Err(crate::git::Error::Malformed(format!("'{name}' was moved by somebody else")).into())
-        }
+        Moved::Moved(_) => Err(git::Error::Malformed(format!(
+            "'{name}' was moved by somebody else"
+        ))),
     }
 }
 

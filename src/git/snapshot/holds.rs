@@ -109,7 +109,7 @@ pub fn join<T>(
     signature: &Signature,
     message: &str,
     durability: Durability,
-    publish: impl FnOnce(ObjectId) -> Result<T>,
+    publish: impl Fn(ObjectId) -> Result<T>,
 ) -> Result<T> {
     let saved = read(repo, work)?;
     let parents = [work, saved.snapshot, other];
@@ -121,8 +121,8 @@ pub fn join<T>(
         signature,
         format!("{message}\n").as_bytes(),
     ))?;
-    let kept = batch.finish()?;
-    let published = publish(joined)?;
+    let mut kept = batch.finish()?;
+    let published = kept.moving(repo, || publish(joined))?;
     kept.release(repo)?;
     Ok(published)
 }
