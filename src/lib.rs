@@ -64,6 +64,7 @@
 //! | `git/worktree/hold.rs` | the lock of a worktree whose session ended | the session's last event |
 //! | `git/snapshot/restore.rs`, `git/snapshot/bring_back.rs`, `git/snapshot/store.rs` | files in the way of what is put back, in a worktree that was made for it, and state that a killed command had begun to put back | the snapshot that is put back |
 //! | `git/refs/files.rs` | a reference that is removed, with its reflog, and empty directories on a new one's way | the reference's old value is named by the caller |
+//! | `git/refs/abandoned.rs` | the lock that a killed git left on all references of a reftable | nothing: it holds names of tables, and no process has it open |
 //! | `git/refs/lock.rs`, `git/refs/temporary.rs` | our own locks and old temporary files | a lock goes only with its `flock` held |
 //! | `git/refs/bulk.rs` | `packed-refs`, which is replaced by a version with many new values | all that it held; no value that wasn't as its caller said is changed |
 //! | `git/refs/spare.rs` | the file that held another reference's value before its present one | nothing: it is no reference's value |

@@ -127,7 +127,9 @@ impl RunDir {
     pub fn target(&self, run: Option<&Run>) -> Target {
         let mut target = Target::new()
             .marker(STATE_DIR, self.state())
-            .lease(self.job_lock());
+            .lease(self.job_lock())
+            // One that is killed leaves its locks, that of all references too.
+            .spared("git");
         if let Some(supervisor) = run.and_then(|run| run.supervisor.clone()) {
             target = target.supervisor(supervisor);
         }

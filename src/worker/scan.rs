@@ -22,6 +22,8 @@ pub struct Target {
     pub marker: Option<Marker>,
     /// The lease that all of the job's processes inherit; while it is held, the job isn't gone.
     pub lease: Option<PathBuf>,
+    /// The name of a program that soon ends by itself, and that leaves something half done for others where it can't.
+    pub spared: Option<&'static str>,
 }
 
 /// An environment variable that only this job's processes have, with exactly this value.
@@ -67,12 +69,19 @@ impl Target {
             supervisor: None,
             marker: None,
             lease: None,
+            spared: None,
         }
     }
 
     /// With the worker as leader of the process group.
     pub fn leader(mut self, leader: ProcessId) -> Self {
         self.leader = Some(leader);
+        self
+    }
+
+    /// With the name of a program whose processes get a moment to end by themselves before they are asked or killed.
+    pub fn spared(mut self, name: &'static str) -> Self {
+        self.spared = Some(name);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -18,6 +19,8 @@ use super::{
 
 /// How long killed processes may take to go before they are called survivors.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a spared program may take to end by itself, and then once more to end as it is asked to.
+const SPARE: Duration = Duration::from_secs(1);
 /// How long a round of KILL waits before it looks for what came meanwhile.
 const ROUND: Duration = Duration::from_millis(50);
 /// The pause between two looks at whether the grace is to be cut short, or a lease is free.
@@ -49,8 +52,9 @@ pub struct Stopped {
 ///
 /// Nothing is alive when two scans in a row find nothing and the job's lease, if the target has one, is free.
 /// A process that appears meanwhile gets the signal too, except as the child of one that has got it and is
-/// still at work: that is its clean-up, and ends with the grace at the latest. Takes up to the grace and ten
-/// seconds. Errors only where the table of processes can't be read.
+/// still at work: that is its clean-up, and ends with the grace at the latest. Processes of the program that the target
+/// spares get a second to end by themselves before they are asked, and before KILL another one when they
+/// are asked with TERM. Takes up to the grace and ten seconds. Errors only where the table of processes can't be read.
 pub fn stop(target: &Target, ladder: Ladder) -> Result<Stopped, PlatformError> {
     stop_hurried(target, ladder, None)
 }
@@ -103,9 +107,17 @@ fn ask(
             .map(|process| process.id.pid)
             .collect();
         let mut handles = open(target.platform, processes);
+        let waited = start.elapsed();
         let mut fresh = Vec::new();
+        let mut until = None;
         for handle in &handles {
             let process = &handle.process;
+            if is_spared(target, process) && waited < SPARE {
+                // One that is stopped can't end.
+                handle.send(Signal::CONT)?;
+                until = Some(start + SPARE);
+                continue;
+            }
             if !asked.contains(&process.id) && !at_work.contains(&process.parent) {
                 if handle.send(signal)? == Sent::Delivered {
                     stopped.signalled.push(process.clone());
@@ -124,7 +136,8 @@ fn ask(
         }
         // An hour at a time keeps a grace of any length within what the clock can add.
         let left = (grace - waited).min(Duration::from_secs(3600));
-        let until = Instant::now() + left;
+        let over = Instant::now() + left;
+        let until = until.map_or(over, |until| over.min(until));
         match hurry {
             None => wait_for_ends(&mut handles, until)?,
             Some(hurry) => {
@@ -144,6 +157,7 @@ fn is_set(flag: &AtomicBool) -> bool {
 fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
     let start = Instant::now();
     let mut known: HashSet<ProcessId> = HashSet::new();
+    let mut asked: HashSet<ProcessId> = HashSet::new();
     let mut empty = false;
     loop {
         let processes = scan(target)?;
@@ -164,7 +178,16 @@ fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
         let mut handles = open(target.platform, processes.clone());
         let mut refused = 0;
         let mut fresh = false;
+        let waited = start.elapsed();
         for handle in &handles {
+            if is_spared(target, &handle.process) && waited < 2 * SPARE {
+                // Asked once: it may be at its clean-up.
+                if waited >= SPARE && asked.insert(handle.process.id.clone()) {
+                    handle.send(Signal::TERM)?;
+                }
+                handle.send(Signal::CONT)?;
+                continue;
+            }
             match handle.send(Signal::KILL)? {
                 Sent::Delivered => {
                     stopped.killed = true;
@@ -186,6 +209,13 @@ fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
             wait_for_ends(&mut handles, Instant::now() + ROUND)?;
         }
     }
+}
+
+fn is_spared(target: &Target, process: &Process) -> bool {
+    // Some systems show the whole path.
+    target
+        .spared
+        .is_some_and(|name| Path::new(&process.name).ends_with(name))
 }
 
 /// A lease that can't be looked at may well be held.

@@ -108,7 +108,8 @@ on_every_format! {
             Refs::Reftable => ".git/reftable/tables.list.lock",
         });
         fs::create_dir_all(lock.parent().unwrap()).unwrap();
-        fs::write(&lock, "").unwrap();
+        // Somebody has it.
+        let _open = fs::File::create(&lock).unwrap();
         assert_eq!(told(sandbox, ""), [""; 0]);
         age(&lock, 3600);
         tells(sandbox, "", ".lock' stands since 1h");
@@ -288,7 +289,7 @@ on_one_format! {
         sandbox.new_session("--id one -- true");
         let lock = sandbox.file(".git/refs/sessions/one.lock");
         fs::hard_link(sandbox.file(".git/git-session.refs"), &lock).unwrap();
-        tells(sandbox, "", "was left by a process of ours that was killed");
+        tells(sandbox, "", "was left by a process that was killed");
         sandbox.session("doctor").ok();
         assert!(lock.exists());
         sandbox.session("doctor --repair").ok().says("one.lock' was removed");

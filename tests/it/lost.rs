@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
+use git_session::worker::Platform;
 use rustix::process::{Pid, Signal};
 
-use crate::on_one_format;
-use crate::sandbox::{Format, Refs, Sandbox, in_time, processes};
+use crate::sandbox::{Format, Refs, Sandbox, Team, in_time, processes};
+use crate::{on_every_format, on_one_format};
 
 /// Waits for something that only a look can tell.
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -117,6 +118,95 @@ fn a_change_in_a_reftable_is_finished_by_git_when_its_caller_is_killed_with_its_
     let is_noted = || sandbox.story("noted", "Event").len() == 2;
     wait_until("the note is there", is_noted);
     sandbox.session("note noted -m another").ok();
+}
+
+on_every_format! {
+    fn a_git_whose_worker_is_killed_finishes_what_it_writes(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id locking");
+        let mut locks = vec![sandbox.file(".git/index.lock")];
+        let repo = shell_words::quote(sandbox.repo().to_str().unwrap()).into_owned();
+        sandbox.order(&held, &format!("sleep 1000 | git -C {repo} update-index --stdin & true"));
+        if sandbox.format.refs == Refs::Reftable {
+            locks.push(sandbox.file(".git/reftable/tables.list.lock"));
+            let prepare = r"printf 'start\ncreate refs/heads/never HEAD\nprepare\n'; sleep 1000";
+            sandbox.order(&held, &format!("{{ {prepare}; }} | git update-ref --stdin >prepared & true"));
+        }
+        for lock in &locks {
+            wait_until("a lock is held", || lock.exists());
+        }
+        sandbox.session("terminate --kill locking").ok();
+        for lock in &locks {
+            assert!(!lock.exists(), "{}", lock.display());
+        }
+        sandbox.git("update-index --refresh");
+        sandbox.git("update-ref refs/heads/next HEAD");
+        assert_eq!(sandbox.state("locking"), "terminated");
+    }
+
+    fn a_git_that_does_not_end_by_itself_is_asked_to_before_it_is_killed(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id waiting");
+        sandbox.fifo("words");
+        let lock = sandbox.file(".git/index.lock");
+        let repo = shell_words::quote(sandbox.repo().to_str().unwrap()).into_owned();
+        let reading = format!("git -C {repo} update-index --stdin <> \"$FIFOS/words\" & echo $! >pid");
+        sandbox.order(&held, &reading);
+        wait_until("the lock is held", || lock.exists());
+        let pid = fs::read_to_string(sandbox.worktree("waiting").join("pid")).unwrap();
+        sandbox.session("terminate --kill waiting").ok();
+        assert!(!processes::is_alive(pid.trim().parse().unwrap()));
+        assert!(!lock.exists());
+    }
+}
+
+#[test]
+fn the_lock_that_a_dead_git_left_on_all_references_is_in_nobodys_way() {
+    let kind = |refs| Format {
+        refs,
+        ..Format::PLAIN
+    };
+    if !kind(Refs::Reftable).is_there() {
+        return;
+    }
+    let team = Team::of(kind(Refs::Files), &[kind(Refs::Files), kind(Refs::Reftable)]);
+    let (there, here) = (&team[0], &team[1]);
+    there.new_session("--id theirs -- true");
+    there.session("push").ok();
+    here.new_session("--id ours -- true");
+    let lock = here.file(".git/reftable/tables.list.lock");
+    // Somebody has it, and so it stays, by name.
+    let open = fs::File::create(&lock).unwrap();
+    here.session("note ours -m refused")
+        .exits(128)
+        .says("tables.list.lock' exists");
+    here.session("fetch")
+        .exits(1)
+        .says("theirs: set aside: cannot lock");
+    drop(open);
+    // Where nobody can tell who has it, too.
+    let blind = here
+        .session_command("note ours -m refused")
+        .env("GIT_SESSION_PLATFORM", "posix");
+    blind
+        .run()
+        .exits(128)
+        .says("hint: if no git process is at work here, remove '");
+    assert!(lock.exists());
+    if Platform::current() == Platform::Posix {
+        eprintln!("skipped: what others have open is told on Linux alone");
+        return;
+    }
+    here.session("doctor")
+        .prints("tables.list.lock' was left by a process that was killed");
+    here.session("doctor --repair")
+        .ok()
+        .says("tables.list.lock' was removed");
+    for line in ["note ours -m noted", "start ours", "fetch"] {
+        fs::write(&lock, "").unwrap();
+        here.session(line).ok();
+        assert!(!lock.exists(), "{line}");
+    }
+    here.session("wait ours").ok();
+    assert_eq!(here.state("theirs"), "pending");
 }
 
 on_one_format! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+use super::abandoned;
 use super::lock::{HOLDERS, MARKER, unlock_after_crash};
 use crate::git::Repo;
 
@@ -22,7 +23,7 @@ pub struct Leftover {
 /// Who made a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// A process of ours that is dead: whoever wants the reference next removes it.
+    /// A process of ours that is dead, or a git that made the lock of a reftable: whoever wants the reference next removes it.
     Dead,
     /// A process of ours that is alive.
     Alive,
@@ -41,6 +42,11 @@ pub fn leftover(repo: &Repo) -> Vec<Leftover> {
     look(&common.join("refs"), usize::MAX, &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
+    let tables = abandoned::lock(repo);
+    let of_tables = found.iter_mut().filter(|lock| lock.path == tables);
+    for lock in of_tables.filter(|_| abandoned::is_abandoned(&tables)) {
+        lock.whose = Whose::Dead;
+    }
     found
 }
 

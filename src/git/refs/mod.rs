@@ -1,9 +1,11 @@
 //! References, through one interface over both formats.
 
+mod abandoned;
 mod bulk;
 mod files;
 pub mod leftover;
 mod lock;
+mod opened;
 mod packed;
 mod reftable;
 mod spare;
@@ -141,6 +143,12 @@ impl<'r> Refs<'r> {
             // The one lock there is git's own.
             RefFormat::Reftable => {}
         }
+    }
+
+    /// Removes the lock that a killed git left on all references, before git itself is to write some; takes two seconds
+    /// where there is one.
+    pub fn clear_abandoned(&self) {
+        abandoned::clear(self.repo);
     }
 
     /// As [`Refs::unlock_after_crash`], for the HEAD of the worktree whose own directory that is.

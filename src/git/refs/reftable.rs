@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use super::{Change, Expected, Outcome, Reference, Target};
+use super::{Change, Expected, Outcome, Reference, Target, abandoned};
 use crate::git::command::{Cmd, refused};
 use crate::git::repo::parse_oid;
 use crate::git::{Durability, Error, Repo, Result};
 
 /// How long a lock of others is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is waited for before somebody is looked for who has it.
+const SOON: Duration = Duration::from_millis(500);
 
 pub fn get(repo: &Repo, name: &str) -> Result<Option<Target>> {
     // The pattern also matches what is below the name.
@@ -120,7 +122,7 @@ pub fn update(
             return Err(error);
         }
         if start.elapsed() >= PATIENCE {
-            let lock = repo.common_dir().join("reftable/tables.list.lock");
+            let lock = abandoned::lock(repo);
             return Err(match lock.exists() {
                 true => Error::Locked {
                     name: name.to_owned(),
@@ -128,6 +130,9 @@ pub fn update(
                 },
                 false => error,
             });
+        }
+        if start.elapsed() >= SOON {
+            abandoned::clear(repo);
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));

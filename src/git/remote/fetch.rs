@@ -334,6 +334,7 @@ impl Remote<'_> {
 
     /// A fetch of exactly these, with nothing that the configuration would add.
     fn fetching<'s>(&self, specs: impl Iterator<Item = &'s str>) -> Result<Cmd> {
+        self.repo.refs().clear_abandoned();
         let follow = format!("remote.{}.followRemoteHEAD", self.name);
         let fsync = match self.durability {
             Durability::Durable => "loose-object,pack,pack-metadata,reference",

@@ -107,6 +107,7 @@ pub fn complete_begun(repo: &Repo) -> Result<()> {
 }
 
 fn try_add(repo: &Repo, add: &Add<'_>, checkout: Checkout<'_>) -> Result<()> {
+    repo.refs().clear_abandoned();
     let mut git = match add.hooks {
         Hooks::Run => repo.git_with_hooks()?,
         Hooks::Skip => repo.git()?,

@@ -75,10 +75,7 @@ pub fn locks(ws: &Workspace, report: &mut Report) {
             Whose::Alive => continue,
             Whose::Unknown if lock.age < SOON => continue,
             Whose::Dead => report
-                .hint(
-                    "lock",
-                    format!("'{path}' was left by a process of ours that was killed"),
-                )
+                .hint("lock", format!("'{path}' was left by a process that was killed"))
                 .but("the next step that needs it removes it, and so does 'git session doctor --repair'"),
             Whose::Unknown => report
                 .problem("lock", format!("'{path}' stands since {age} ago"))
@@ -100,6 +97,7 @@ pub fn unlock(ws: &Workspace, repaired: &mut Vec<String>) {
             continue;
         };
         ws.repo.refs().unlock_after_crash(name);
+        ws.repo.refs().clear_abandoned();
         if lock.path.symlink_metadata().is_err() {
             repaired.push(format!("'{}' was removed", lock.path.display()));
         }
