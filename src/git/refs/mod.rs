@@ -219,8 +219,8 @@ impl<'r> Refs<'r> {
     }
 }
 
-/// From how many on updates are made together.
-const MANY: usize = 50;
+/// From how many on updates are made together: where each is a file, and where each is a process.
+const MANY: (usize, usize) = (51, 2);
 
 impl Refs<'_> {
     /// Makes many updates, each by itself: one that loses or can't be made keeps no other from being made.
@@ -235,13 +235,14 @@ impl Refs<'_> {
         let legal: Vec<usize> = (0..changes.len())
             .filter(|at| is_legal(&changes[*at].name))
             .collect();
-        if legal.len() > MANY {
-            match self.repo.ref_format() {
-                RefFormat::Files => bulk::update(self.repo, changes, &legal, durability, &mut outcomes)?,
-                RefFormat::Reftable => {
-                    reftable::update_all(self.repo, changes, &legal, durability, &mut outcomes)?;
-                }
+        match self.repo.ref_format() {
+            RefFormat::Files if legal.len() >= MANY.0 => {
+                bulk::update(self.repo, changes, &legal, durability, &mut outcomes)?;
             }
+            RefFormat::Reftable if legal.len() >= MANY.1 => {
+                reftable::update_all(self.repo, changes, &legal, durability, &mut outcomes)?;
+            }
+            RefFormat::Files | RefFormat::Reftable => {}
         }
         let singly = |(change, outcome): (&Change, Option<Result<Outcome>>)| {
             outcome.unwrap_or_else(|| self.update(&change.name, change.new, change.expected, durability))

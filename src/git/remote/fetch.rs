@@ -10,7 +10,7 @@ use crate::git::command::Cmd;
 use crate::git::refs::{Change, Expected, Outcome, Target};
 use crate::git::{Durability, Error, Result, objects};
 
-/// How many references git itself is made to update at most: it compares each with each.
+/// How many references git itself is made to update at most, in a second try: it compares each with each.
 const FEW: usize = 64;
 /// How many failures are borne before anything has come, and how many more for each reference that has.
 const FAILURES: usize = 40;
@@ -82,16 +82,17 @@ impl Remote<'_> {
         let mut settled: HashMap<&str, Fetched> = HashMap::with_capacity(wanted.len());
         let jobs = self.jobs(wanted, &mut settled)?;
         let mut batches = vec![jobs];
-        let (mut failures, mut arrived) = (0, 0);
+        let (mut failures, mut arrived, mut first) = (0, 0, true);
         while let Some(batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
             let before = settled.len();
-            let many = batch.len() > FEW && !self.is_collecting();
+            // A git that is killed with us leaves the lock of what it is updating.
+            let by_us = (first || batch.len() > FEW) && !self.is_collecting();
             let extra = along.take();
-            let said = match many {
-                true => self.attempt_many(&batch, extra, &mut settled)?,
+            let said = match by_us {
+                true => self.attempt_objects(&batch, extra, &mut settled)?,
                 false => self.attempt(&batch, extra, &mut settled)?,
             };
             arrived += batch.iter().filter(|job| is_done(&settled, job)).count();
@@ -105,10 +106,12 @@ impl Remote<'_> {
             }
             // That it is silent or closed to us has come back as an error; so it is the references.
             self.still_there(&left[0])?;
-            if extra.is_some() {
+            if extra.is_some() || (first && by_us && batch.len() <= FEW) {
+                first = false;
                 batches.push(left);
                 continue;
             }
+            first = false;
             failures += 1;
             if batch.len() == 1 || failures > FAILURES + FAILURES_EACH * arrived {
                 for job in left {
@@ -186,7 +189,7 @@ impl Remote<'_> {
     ///
     /// Between the two no reference has what came, and nothing keeps it; what a collection of garbage took away
     /// meanwhile, or still may take away, is left.
-    fn attempt_many<'w>(
+    fn attempt_objects<'w>(
         &self,
         batch: &[Job<'w>],
         extra: Option<&str>,
@@ -207,7 +210,7 @@ impl Remote<'_> {
             let there = job.there.to_string();
             let fetched = if shallow.contains(there.as_str()) {
                 Fetched::Refused(SHALLOW.to_owned())
-            } else if unknown.contains(there.as_str()) {
+            } else if unknown.contains(there.as_str()) && batch.len() > FEW {
                 Fetched::Refused(GONE.to_owned())
             } else if !output.status.success() || !objects::exists(self.repo, job.there) {
                 continue;
