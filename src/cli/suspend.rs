@@ -41,7 +41,7 @@ pub struct Stopping {
     /// How long it may take to end before it is killed [default: the session's own, or 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub grace: Option<Duration>,
-    /// Kill it at once; a git that it has running gets a moment to finish what it writes
+    /// Kill it at once; a git that it has running is asked first, for a second
     #[arg(long, conflicts_with = "grace")]
     pub kill: bool,
 }

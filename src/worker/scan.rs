@@ -22,7 +22,7 @@ pub struct Target {
     pub marker: Option<Marker>,
     /// The lease that all of the job's processes inherit; while it is held, the job isn't gone.
     pub lease: Option<PathBuf>,
-    /// The name of a program that soon ends by itself, and that leaves something half done for others where it can't.
+    /// The name of a program that leaves something half done for others where it is killed without being asked.
     pub spared: Option<&'static str>,
 }
 
@@ -79,7 +79,7 @@ impl Target {
         self
     }
 
-    /// With the name of a program whose processes get a moment to end by themselves before they are asked or killed.
+    /// With the name of a program whose processes are asked, and get a moment, before they are killed.
     pub fn spared(mut self, name: &'static str) -> Self {
         self.spared = Some(name);
         self

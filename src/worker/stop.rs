@@ -19,7 +19,7 @@ use super::{
 
 /// How long killed processes may take to go before they are called survivors.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a spared program may take to end by itself, and then once more to end as it is asked to.
+/// How long a program that is asked before it gets KILL may take for its clean-up.
 const SPARE: Duration = Duration::from_secs(1);
 /// How long a round of KILL waits before it looks for what came meanwhile.
 const ROUND: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ pub enum Ladder {
 pub struct Stopped {
     /// What is still alive: stuck in the kernel, or not ours to signal. Empty means that nothing is.
     pub survivors: Vec<Process>,
-    /// Whether KILL was needed.
+    /// Whether KILL, or TERM in its place, was needed.
     pub killed: bool,
     /// Whether the job's lease is still held, although no scan finds by whom.
     pub unseen: bool,
@@ -52,9 +52,8 @@ pub struct Stopped {
 ///
 /// Nothing is alive when two scans in a row find nothing and the job's lease, if the target has one, is free.
 /// A process that appears meanwhile gets the signal too, except as the child of one that has got it and is
-/// still at work: that is its clean-up, and ends with the grace at the latest. Processes of the program that the target
-/// spares get a second to end by themselves before they are asked, and before KILL another one when they
-/// are asked with TERM. Takes up to the grace and ten seconds. Errors only where the table of processes can't be read.
+/// still at work: that is its clean-up, and ends with the grace at the latest. Where others get KILL, processes of the program
+/// that the target spares get TERM, and KILL a second later. Takes up to the grace and ten seconds. Errors only where the table of processes can't be read.
 pub fn stop(target: &Target, ladder: Ladder) -> Result<Stopped, PlatformError> {
     stop_hurried(target, ladder, None)
 }
@@ -107,17 +106,9 @@ fn ask(
             .map(|process| process.id.pid)
             .collect();
         let mut handles = open(target.platform, processes);
-        let waited = start.elapsed();
         let mut fresh = Vec::new();
-        let mut until = None;
         for handle in &handles {
             let process = &handle.process;
-            if is_spared(target, process) && waited < SPARE {
-                // One that is stopped can't end.
-                handle.send(Signal::CONT)?;
-                until = Some(start + SPARE);
-                continue;
-            }
             if !asked.contains(&process.id) && !at_work.contains(&process.parent) {
                 if handle.send(signal)? == Sent::Delivered {
                     stopped.signalled.push(process.clone());
@@ -136,8 +127,7 @@ fn ask(
         }
         // An hour at a time keeps a grace of any length within what the clock can add.
         let left = (grace - waited).min(Duration::from_secs(3600));
-        let over = Instant::now() + left;
-        let until = until.map_or(over, |until| over.min(until));
+        let until = Instant::now() + left;
         match hurry {
             None => wait_for_ends(&mut handles, until)?,
             Some(hurry) => {
@@ -157,7 +147,6 @@ fn is_set(flag: &AtomicBool) -> bool {
 fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
     let start = Instant::now();
     let mut known: HashSet<ProcessId> = HashSet::new();
-    let mut asked: HashSet<ProcessId> = HashSet::new();
     let mut empty = false;
     loop {
         let processes = scan(target)?;
@@ -178,19 +167,21 @@ fn kill(target: &Target, stopped: &mut Stopped) -> Result<(), PlatformError> {
         let mut handles = open(target.platform, processes.clone());
         let mut refused = 0;
         let mut fresh = false;
-        let waited = start.elapsed();
+        let spares = start.elapsed() < SPARE;
+        // The spared come first: they are not to work on with what the others' ends leave them.
+        handles.sort_by_key(|handle| !is_spared(target, &handle.process));
         for handle in &handles {
-            if is_spared(target, &handle.process) && waited < 2 * SPARE {
-                // Asked once: it may be at its clean-up.
-                if waited >= SPARE && asked.insert(handle.process.id.clone()) {
-                    handle.send(Signal::TERM)?;
-                }
-                handle.send(Signal::CONT)?;
-                continue;
-            }
-            match handle.send(Signal::KILL)? {
+            let signal = match spares && is_spared(target, &handle.process) {
+                // A second one would end its clean-up.
+                true if known.contains(&handle.process.id) => continue,
+                true => Signal::TERM,
+                false => Signal::KILL,
+            };
+            match handle.send(signal)? {
                 Sent::Delivered => {
                     stopped.killed = true;
+                    // A stopped process takes the signal only when it is continued.
+                    handle.send(Signal::CONT)?;
                     if known.insert(handle.process.id.clone()) {
                         fresh = true;
                         note(stopped, &handle.process);

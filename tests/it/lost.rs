@@ -121,7 +121,7 @@ fn a_change_in_a_reftable_is_finished_by_git_when_its_caller_is_killed_with_its_
 }
 
 on_every_format! {
-    fn a_git_whose_worker_is_killed_finishes_what_it_writes(sandbox: &Sandbox) {
+    fn a_git_that_is_killed_with_its_worker_leaves_no_lock(sandbox: &Sandbox) {
         let held = sandbox.hold("--id locking");
         let mut locks = vec![sandbox.file(".git/index.lock")];
         let repo = shell_words::quote(sandbox.repo().to_str().unwrap()).into_owned();
@@ -143,18 +143,18 @@ on_every_format! {
         assert_eq!(sandbox.state("locking"), "terminated");
     }
 
-    fn a_git_that_does_not_end_by_itself_is_asked_to_before_it_is_killed(sandbox: &Sandbox) {
-        let held = sandbox.hold("--id waiting");
-        sandbox.fifo("words");
-        let lock = sandbox.file(".git/index.lock");
-        let repo = shell_words::quote(sandbox.repo().to_str().unwrap()).into_owned();
-        let reading = format!("git -C {repo} update-index --stdin <> \"$FIFOS/words\" & echo $! >pid");
-        sandbox.order(&held, &reading);
-        wait_until("the lock is held", || lock.exists());
-        let pid = fs::read_to_string(sandbox.worktree("waiting").join("pid")).unwrap();
-        sandbox.session("terminate --kill waiting").ok();
-        assert!(!processes::is_alive(pid.trim().parse().unwrap()));
-        assert!(!lock.exists());
+    fn a_git_that_is_a_worker_is_stopped_like_any_other(sandbox: &Sandbox) {
+        sandbox.config("alias.agent", "!sleep 1000");
+        for how in ["", "--kill"] {
+            for (verb, state) in [("suspend", "suspended"), ("terminate", "terminated")] {
+                let id = format!("{verb}{how}");
+                sandbox.session(&format!("run -d --id {id} -- git agent")).ok();
+                sandbox.session(&format!("{verb} {how} {id}")).ok();
+                assert_eq!(sandbox.state(&id), state);
+                assert_eq!(sandbox.events(&id), ["create", "start", verb]);
+            }
+            assert_eq!(sandbox.trailer(&format!("terminate{how}"), "Outcome"), "stopped");
+        }
     }
 }
 

@@ -20,29 +20,53 @@ const STAY: Duration = Duration::from_secs(2);
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A look at the lock, again and again, by who waits for it.
+#[derive(Default)]
+pub(super) struct Watch {
+    seen: Option<(Metadata, Instant)>,
+}
+
+impl Watch {
+    /// Looks once more; removes the lock if it has been the same for two seconds and nobody can need it.
+    ///
+    /// In doubt it stays: who needs it then is told its name. Gives whether it is there as it was.
+    pub(super) fn look(&mut self, lock: &Path) -> bool {
+        match &self.seen {
+            Some((seen, since)) if is(lock, seen) => {
+                if since.elapsed() >= STAY {
+                    remove(lock, seen);
+                }
+                true
+            }
+            _ => {
+                self.seen = look(lock).map(|seen| (seen, Instant::now()));
+                false
+            }
+        }
+    }
+}
+
 /// The lock of a repository's references.
 pub fn lock(repo: &Repo) -> PathBuf {
     repo.common_dir().join("reftable/tables.list.lock")
 }
 
-/// Removes the lock if nobody can need it any more, after a wait in which nothing happens to it; does nothing where
-/// there is none.
-///
-/// In doubt it stays: who needs it then is told its name.
+/// Waits a moment for whoever has the lock, and removes it if nobody can need it any more; does nothing where there is
+/// none.
 pub fn clear(repo: &Repo) {
     if repo.ref_format() != RefFormat::Reftable {
         return;
     }
     let lock = lock(repo);
-    let Some(seen) = look(&lock) else { return };
+    let mut watch = Watch::default();
     let start = Instant::now();
-    while start.elapsed() < STAY {
+    watch.look(&lock);
+    while watch.seen.is_some() && start.elapsed() <= STAY {
         thread::sleep(LOOK);
-        if !is(&lock, &seen) {
+        if !watch.look(&lock) {
             return;
         }
     }
-    remove(&lock, &seen);
 }
 
 /// Whether the lock is there, and nobody can need it any more.

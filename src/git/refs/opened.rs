@@ -14,12 +14,12 @@ pub(super) enum Opened {
 
 /// Looks for whoever has a file open, by its last name and its inode; `beside` is something on the same file system.
 ///
-/// Processes of another container, which can't be seen from here, are taken to be at work, not stopped for long.
+/// It is told only where all processes of the machine are seen, which is so in its first pid namespace.
 /// `GIT_SESSION_PLATFORM=posix` asks for the form that systems other than Linux have.
 pub(super) fn opened(path: &Path, inode: u64, beside: &File) -> Opened {
     #[cfg(target_os = "linux")]
     if std::env::var_os("GIT_SESSION_PLATFORM").is_none_or(|form| form != "posix") {
-        return match linux::is_local(beside) {
+        return match linux::is_local(beside) && linux::sees_all() {
             true => linux::opened(path, inode).unwrap_or(Opened::Unknown),
             false => Opened::Unknown,
         };
@@ -62,6 +62,16 @@ mod linux {
             let kind = fs.f_type as u32;
             !SHARED.contains(&kind)
         })
+    }
+
+    /// Whether `/proc` shows the processes of containers too: it is whole, and that of the kernel's first namespace.
+    pub(super) fn sees_all() -> bool {
+        let own = rustix::process::getpid().as_raw_pid();
+        let first = |pid: String| {
+            let link = fs::read_link(format!("/proc/{pid}/ns/pid"));
+            link.is_ok_and(|name| name.as_os_str() == "pid:[4026531836]")
+        };
+        first("self".to_owned()) && first(own.to_string())
     }
 
     /// Looks at all processes.

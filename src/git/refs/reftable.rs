@@ -15,8 +15,6 @@ use crate::git::{Durability, Error, Repo, Result};
 
 /// How long a lock of others is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it is waited for before somebody is looked for who has it.
-const SOON: Duration = Duration::from_millis(500);
 
 pub fn get(repo: &Repo, name: &str) -> Result<Option<Target>> {
     // The pattern also matches what is below the name.
@@ -85,6 +83,7 @@ pub fn update(
     }
     let command = command(repo, name, new, expected);
     let start = Instant::now();
+    let (lock, mut watch) = (abandoned::lock(repo), abandoned::Watch::default());
     let mut pause = Duration::from_millis(2);
     loop {
         let output = fsync(repo, durability)?
@@ -122,7 +121,6 @@ pub fn update(
             return Err(error);
         }
         if start.elapsed() >= PATIENCE {
-            let lock = abandoned::lock(repo);
             return Err(match lock.exists() {
                 true => Error::Locked {
                     name: name.to_owned(),
@@ -131,9 +129,7 @@ pub fn update(
                 false => error,
             });
         }
-        if start.elapsed() >= SOON {
-            abandoned::clear(repo);
-        }
+        watch.look(&lock);
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
     }

@@ -235,7 +235,7 @@ impl Remote<'_> {
                 // Another fetch got in first; git sorts it out.
                 Ok(Outcome::Moved(_)) => {}
                 // What is wrong with this repository is wrong with none of theirs.
-                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error @ Error::Io { .. }) => return Err(Error::Unwritable(error.to_string())),
                 Err(error) => {
                     settled.insert(&job.wanted.from, Fetched::Refused(error.to_string()));
                 }
