@@ -283,6 +283,7 @@ impl Subject {
         }
         let options = [
             "--stat=100",
+            "--stat-count=20",
             "--no-color",
             "--no-renames",
             "--ignore-submodules=all",

@@ -76,6 +76,23 @@ on_every_format! {
         assert!(shown.contains("cannot resume"), "{shown}");
     }
 
+    fn who_is_asked_is_shown_the_first_of_very_many_files_and_how_many_there_are(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.fifo("up");
+        let script = "for i in $(seq 10 39); do echo made > made$i.txt; done; echo up > \"$FIFOS/up\"; exec sleep 1000";
+        a.session_command("run -d --id many -- sh -c").args([script]).run().ok();
+        a.hear("up");
+        a.session("suspend many").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let (shown, _) = b.session_command("resume many").typed("n\n");
+        for part in ["made10.txt", "made29.txt", "...", "30 files changed"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(!shown.contains("made30.txt"), "{shown}");
+    }
+
     fn what_was_fetched_does_not_run_unless_it_is_approved(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let b = &team[1];
