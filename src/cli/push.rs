@@ -83,9 +83,8 @@ fn phrase(line: &Line) -> String {
         Sent::UpToDate => "up to date".to_owned(),
         Sent::Behind => "the remote has newer events ('git session fetch' brings them)".to_owned(),
         Sent::Pending => "would be sent".to_owned(),
-        refused @ (Sent::WentOn | Sent::Refused(_)) => {
-            format!("refused: {}", refused.refusal().unwrap_or_default())
-        }
+        Sent::WentOn => "refused: it went on there too ('git session sync' brings both together)".to_owned(),
+        Sent::Refused(why) => format!("refused: {why}"),
     };
     let work = match &line.work {
         None | Some(Sent::UpToDate) => return log,

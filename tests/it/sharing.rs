@@ -203,7 +203,7 @@ on_every_format! {
         run.says("1 session is up to date");
         assert_eq!(crate::sandbox::traces::of(&a.repo()), before);
         // It is known better once it was seen.
-        a.session("push").exits(1).says("forks: refused: it went on there too").says("sends: sent");
+        a.session("push").exits(1).says("forks: refused: it went on there too ('git session sync' brings").says("sends: sent");
         let run = a.session("push -n");
         run.exits(1).says("forks: refused: it went on there too").says(&format!("lags: {newer}"));
         a.session("sync origin lags forks").ok();
