@@ -8,6 +8,7 @@ use gix::ObjectId;
 
 use super::branch;
 use super::checkout::in_use;
+use super::environment::variables;
 use super::error::{Error, Result};
 use super::machine::{host, random};
 use super::records::Variables;
@@ -86,6 +87,8 @@ pub fn retry(ws: &mut Workspace, ended: &Session, trust: &Trust) -> Result<Sessi
     }
     trust::check_retry(ws, ended, trust)?;
     let mut spec = ws.store().spec(ended)?;
+    // It is started at once, and one that can't be is better not made.
+    variables(&ws.run_dir(&summary.id), &spec)?;
     // The branch holds what the ended session did; the new one begins where that one began.
     let detached = spec.branch.is_none();
     spec.branch = None;

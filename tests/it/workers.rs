@@ -130,6 +130,13 @@ on_every_format! {
         let run = sandbox.session("run --id unset --env NOBODY_SETS_THIS -- true");
         run.fails(125).says("'NOBODY_SETS_THIS' is not set");
         sandbox.session("show unset").fails(1);
+        let ended = sandbox.session_command("run --id ended --env NOBODY_SETS_THIS -- true").env("NOBODY_SETS_THIS", "1").run();
+        ended.ok();
+        // As on another clone, where values don't come along.
+        fs::remove_file(sandbox.run_dir("ended").join("env.json")).unwrap();
+        let before = sandbox.git("for-each-ref refs/sessions");
+        sandbox.session("retry ended").fails(1).says("'NOBODY_SETS_THIS' is not set");
+        assert_eq!(sandbox.git("for-each-ref refs/sessions"), before);
         // Who only makes one may set it when it is started.
         sandbox.session("new --id later --env NOBODY_SETS_THIS -- true").ok();
     }
