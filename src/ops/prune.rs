@@ -21,7 +21,7 @@ use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, stand
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::{Expected, Outcome, Target};
-use crate::git::snapshot::{self, Capture};
+use crate::git::snapshot::{self, Capture, Difference, Unsaved};
 use crate::git::whole::{Broken, broken};
 use crate::git::worktree::{self, Worktree};
 use crate::session::{SessionId, State, Summary};
@@ -219,9 +219,6 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Optio
     if let Some(lock) = &found.lock {
         return Ok(Some(locked(lock)));
     }
-    if let Some(first) = summary.unsaved.first() {
-        return Ok(Some(partly_saved(first)));
-    }
     let Some(work) = summary.work else {
         return Ok(Some(never_saved()));
     };
@@ -251,16 +248,7 @@ fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> R
     if !is_kept {
         return Ok(Some(never_saved()));
     }
-    let mut unsaved = None;
-    ws.store().every_event(session, |_, event| {
-        if event.summary.work == Some(work) && unsaved.is_none() {
-            unsaved = event.summary.unsaved.first().cloned();
-        }
-    })?;
-    match unsaved {
-        Some(first) => Ok(Some(partly_saved(&first))),
-        None => why_changed(ws, &session.event.summary, found, work),
-    }
+    why_changed(ws, &session.event.summary, found, work)
 }
 
 /// What is in a worktree that its saved work has otherwise, or no more; none if it is that work.
@@ -277,10 +265,19 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
         message: "prune",
         durability: ws.store().durability(),
     };
-    if let Some(what) = snapshot::differs(&ws.repo, &capture, work)? {
-        return Ok(Some(Kept::Unsaved(format!(
-            "it was changed since it was saved: {what}"
-        ))));
+    // What an event calls unsaved is told by what is there now: some of it is gone, and some was saved since.
+    match snapshot::differs(&ws.repo, &capture, work)? {
+        Some(Difference::Unsaved(Unsaved { path, why })) => {
+            return Ok(Some(Kept::Unsaved(format!(
+                "not all of it is saved: {path}: {why}"
+            ))));
+        }
+        Some(Difference::Changed(how)) => {
+            return Ok(Some(Kept::Unsaved(format!(
+                "it was changed since it was saved: {how}"
+            ))));
+        }
+        None => {}
     }
     // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
     let broken = broken(&ws.repo, &[(work, summary.base)])?;
@@ -295,10 +292,6 @@ fn locked(lock: &str) -> Kept {
 
 fn never_saved() -> Kept {
     Kept::Unsaved("its work was never saved".to_owned())
-}
-
-fn partly_saved(first: &str) -> Kept {
-    Kept::Unsaved(format!("not all of it is saved: {first}"))
 }
 
 /// Ignored files and directories with their size, in words; none if there are none.

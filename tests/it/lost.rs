@@ -235,7 +235,7 @@ on_one_format! {
         sandbox.end("rests");
         sandbox.session("recover ends").ok();
         sandbox.session("prune ended").ok().says("ended: removed worktree");
-        sandbox.session("prune ends").ok().says("ends: keeps worktree").says("not all of it is saved: everything");
+        sandbox.session("prune ends").ok().says("ends: keeps worktree").says("its work was never saved");
         assert_eq!(std::fs::read_to_string(sandbox.worktree("ends").join("new")).unwrap(), "text");
     }
 

@@ -11,7 +11,7 @@ use std::{
 use git_session::git::{
     Durability::Relaxed,
     Repo,
-    snapshot::{Capture, Captured, Source, Unsaved, capture, differs, read, restore},
+    snapshot::{Capture, Captured, Difference, Source, Unsaved, capture, differs, read, restore},
     worktree::{self, Add, Checkout, Files, Hooks},
 };
 use gix::ObjectId;
@@ -666,7 +666,10 @@ fn what_has_not_changed_is_not_written_again() {
             ("git commit -qm u", "its HEAD has moved"),
         ] {
             sh(&path, change);
-            assert_eq!(differs(&repo, &capture, work).unwrap().as_deref(), Some(what));
+            assert_eq!(
+                differs(&repo, &capture, work).unwrap(),
+                Some(Difference::Changed(what.to_owned()))
+            );
         }
         let next = take(&repo, &path, Some(work));
         point(&repo, WORK, next.work);

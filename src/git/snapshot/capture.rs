@@ -36,6 +36,15 @@ pub struct Captured {
     pub kept: Option<Kept>,
 }
 
+/// Why a worktree is not what a work commit holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It has something that no snapshot can hold.
+    Unsaved(Unsaved),
+    /// It was changed since, and how.
+    Changed(String),
+}
+
 /// Captures a worktree whole. What can't be captured is named in the result.
 pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
     let mut batch = Batch::new(repo, what.durability);
@@ -94,13 +103,14 @@ pub fn capture(repo: &Repo, what: &Capture<'_>) -> Result<Captured> {
 /// Tells what a worktree has that a work commit lacks; none if all of it is saved there.
 ///
 /// The branch doesn't count: a worktree that was let go has none.
-pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option<String>> {
+pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option<Difference>> {
     let saved = read(repo, work)?;
     let mut batch = Batch::of_names(repo);
-    let gathered = gather(repo, what, Some(&saved), Refresh::Nothing, &mut batch)?;
-    let difference = if let Some(first) = gathered.unsaved.first() {
-        Some(format!("{}: {}", first.path, first.why))
-    } else if gathered.head != saved.head {
+    let mut gathered = gather(repo, what, Some(&saved), Refresh::Nothing, &mut batch)?;
+    if !gathered.unsaved.is_empty() {
+        return Ok(Some(Difference::Unsaved(gathered.unsaved.swap_remove(0))));
+    }
+    let difference = if gathered.head != saved.head {
         Some("its HEAD has moved".to_owned())
     } else if gathered.tree != saved.tree {
         Some("its files have changed".to_owned())
@@ -134,7 +144,7 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
         }
         changed
     };
-    Ok(difference)
+    Ok(difference.map(Difference::Changed))
 }
 
 /// Everything of a capture but its commits.
