@@ -131,6 +131,9 @@ pub fn for_resume(
         }
     } else if let Some(found) = standing(ws, &run_dir)? {
         worktree::lock(&ws.repo, &found, &reason(id))?;
+        if let Some(place) = before.filter(|place| place.lost.is_some()) {
+            run_dir.write_place(&Place { lost: None, ..place })?;
+        }
         return Ok(Ready {
             path: found.path,
             unrestored: Vec::new(),

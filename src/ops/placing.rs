@@ -28,7 +28,7 @@ pub fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> R
     if let Some(place) = &place {
         let path = Path::new(place.path.as_os_str());
         // What stands there and has no `.git` file of ours is somebody else's, unless git was killed over writing that.
-        if path.symlink_metadata().is_ok()
+        if !is_missing(place)
             && (place.whole || !worktree::is_barely_begun(path))
             && worktree::at(&ws.repo, path)?.is_some_and(|found| !found.exists)
         {
@@ -137,6 +137,7 @@ pub fn add(
         parked: false,
         noted: 0,
         work: None,
+        lost: None,
     };
     run_dir.write_place(&place)?;
     let hooks = match ws.repo.config_bool("session.hooks") {

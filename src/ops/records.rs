@@ -95,6 +95,9 @@ pub struct Place {
     /// The work commit that it was last saved as or made from; absent before either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<String>,
+    /// What was lost with its directory, where it was made again since; absent once the session has run in that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 impl Place {

@@ -148,8 +148,8 @@ pub fn worktree_of(ws: &Workspace, run_dir: &RunDir) -> Result<Option<PathBuf>> 
         return Ok(None);
     };
     match Path::new(place.path.as_os_str()).canonicalize() {
-        Ok(path) => Ok(Some(path)),
+        Ok(path) if !is_missing(&place) => Ok(Some(path)),
         Err(_) if !is_missing(&place) => Ok(Some(place.path.as_os_str().into())),
-        Err(_) => Ok(standing(ws, run_dir)?.and_then(|found| found.path.canonicalize().ok())),
+        _ => Ok(standing(ws, run_dir)?.and_then(|found| found.path.canonicalize().ok())),
     }
 }

@@ -57,6 +57,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
             failed = true;
             Saved {
                 captured: None,
+                lost: Vec::new(),
                 unsaved: vec![format!("everything: {error}")],
             }
         }
@@ -122,15 +123,17 @@ enum Locks {
 /// What a look at the worktree gave.
 struct Saved {
     captured: Option<Captured>,
-    /// Lines for the event on what is not saved.
+    /// Lines for the event on what went with the worktree's directory.
+    lost: Vec<String>,
+    /// Lines for the event on what is there and not saved.
     unsaved: Vec<String>,
 }
 
 impl Saved {
     fn tell(&self, event: &mut Event) {
         // Where nothing was there to be looked at, what could not be saved before still isn't.
-        if self.captured.is_some() || !self.unsaved.is_empty() {
-            event.summary.unsaved = self.unsaved.clone();
+        if self.captured.is_some() || !self.lost.is_empty() || !self.unsaved.is_empty() {
+            event.summary.unsaved = [self.lost.as_slice(), &self.unsaved].concat();
         }
         if let Some(captured) = &self.captured {
             event.summary.work = Some(captured.work);
@@ -143,33 +146,30 @@ impl Saved {
 pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
     let run_dir = ws.run_dir(session.id());
     let saved = try_save(ws, session, &run_dir, Kind::Checkpoint, Locks::Keep)?;
-    if let Some(captured) = saved.captured {
-        let (work, counting) = release(ws, session, captured)?;
-        counting.finish(ws, work)?;
-    }
+    let Some(captured) = saved.captured else {
+        return Ok([saved.lost, saved.unsaved].concat());
+    };
+    let (work, counting) = release(ws, session, captured)?;
+    counting.finish(ws, work)?;
     Ok(saved.unsaved)
 }
 
 /// Takes a snapshot and moves this clone's work ref to it.
 fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Result<Saved> {
     let summary = &session.event.summary;
-    let (found, lost) = match standing(ws, run_dir)? {
-        Some(found) => (found, None),
-        None => {
-            let is_over = summary.state == State::Running && matches!(locks, Locks::MoveAside);
-            let again = if is_over {
-                gone::again(ws, session, run_dir)?
-            } else {
-                None
-            };
-            let Some((found, lost)) = again else {
-                return Ok(Saved {
-                    captured: None,
-                    unsaved: gone::lost(ws, session, run_dir)?.into_iter().collect(),
-                });
-            };
-            (found, Some(lost))
-        }
+    let was_at_work = summary.state == State::Running || summary.frozen;
+    let found = match standing(ws, run_dir)? {
+        None if was_at_work && matches!(locks, Locks::MoveAside) => gone::again(ws, session, run_dir)?,
+        found => found,
+    };
+    let lost_before = place(ws, run_dir)?.and_then(|place| place.lost);
+    let Some(found) = found else {
+        let lost = gone::lost(ws, session, run_dir)?;
+        return Ok(Saved {
+            captured: None,
+            lost: lost_before.into_iter().chain(lost).collect(),
+            unsaved: Vec::new(),
+        });
     };
     let stands_still = matches!(summary.state, State::Pending | State::Suspended) && !summary.frozen;
     if stands_still
@@ -180,6 +180,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         // What is in it was saved before the session went on elsewhere, and is no part of its work now.
         return Ok(Saved {
             captured: None,
+            lost: Vec::new(),
             unsaved: Vec::new(),
         });
     }
@@ -218,9 +219,10 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         .unsaved
         .iter()
         .map(|what| format!("{}: {}", what.path, what.why));
-    let unsaved = lost.into_iter().chain(named).collect();
+    let unsaved = named.collect();
     Ok(Saved {
         captured: Some(captured),
+        lost: lost_before.into_iter().collect(),
         unsaved,
     })
 }

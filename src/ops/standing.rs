@@ -78,10 +78,16 @@ pub fn moved_since(ws: &Workspace, run_dir: &RunDir) -> Result<Option<Worktree>>
     Ok(found.filter(|worktree| worktree.exists))
 }
 
-/// Whether nothing at all is where the worktree was; else it may be one that git, or nobody, can read.
+/// Whether nothing at all is where the worktree was, or a directory without anything in it, which somebody made there
+/// since; else it may be one that git, or nobody, can read.
 pub fn is_missing(place: &Place) -> bool {
-    let found = Path::new(place.path.as_os_str()).symlink_metadata();
-    found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    let path = Path::new(place.path.as_os_str());
+    match path.symlink_metadata() {
+        Ok(found) => {
+            found.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+        }
+        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// Writes down where the worktree is when it isn't where the record says, or when the record is gone.
@@ -103,6 +109,7 @@ pub fn find_again(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
             parked: false,
             noted: 0,
             work: None,
+            lost: None,
         },
     })
 }

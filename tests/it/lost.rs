@@ -415,7 +415,8 @@ on_one_format! {
             fs::remove_dir_all(root.join(format!(".{id}.again"))).unwrap();
             assert_eq!(sandbox.trailer(id, "Head"), head);
             let lost = sandbox.trailer(id, "Unsaved");
-            assert!(lost.ends_with("and neither committed nor staged: it is gone"), "{lost}");
+            let told = format!("it is gone; what was saved before it: 'git session restore --at 3 {id}'");
+            assert!(lost.ends_with(&told), "{lost}");
             fs::remove_dir_all(sandbox.worktree(id)).unwrap();
             sandbox.git("worktree prune");
             sandbox.git("reflog expire --expire=now --all");
@@ -432,6 +433,66 @@ on_one_format! {
         sandbox.session("restore branch --at 3").ok();
         let restored = sandbox.worktree("branch@3").join("untracked.txt");
         assert_eq!(fs::read_to_string(restored).unwrap(), "checkpoint\n");
+    }
+
+    fn what_went_with_a_worktree_that_is_gone_is_told_by_the_end_too(sandbox: &Sandbox) {
+        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
+            let held = sandbox.hold(&format!("--id {id} {options}"));
+            sandbox.order(&held, "echo checkpoint > untracked.txt");
+            sandbox.session(&format!("checkpoint {id}")).ok();
+            sandbox.order(&held, "echo half > half.txt; git add half.txt; echo lost > lost.txt");
+            sandbox.kill_supervisor(&held);
+            processes::kill_and_wait(held.pid);
+            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
+            // It is empty, and none of git's.
+            fs::create_dir(sandbox.worktree(id)).unwrap();
+            let way = format!("'git session restore --at 3 {id}'");
+            sandbox.session(&format!("terminate {id}")).ok().says("neither committed nor staged: it is gone").says(&way);
+            assert_eq!(sandbox.events(id), ["create", "start", "checkpoint", "suspend", "terminate"]);
+            assert!(sandbox.trailer(id, "Unsaved").ends_with(&way));
+            assert_eq!(sandbox.saved(id, "half.txt"), "half");
+            let late = sandbox.worktree(id).join("late.txt");
+            fs::write(&late, "late").unwrap();
+            sandbox.session("prune").ok().says("keeps worktree").says("its files have changed");
+            fs::remove_file(&late).unwrap();
+            sandbox.session("prune").ok().says("removed worktree");
+            sandbox.session(&format!("restore {id} --at 3")).ok();
+            assert!(sandbox.worktree(&format!("{id}@3")).join("untracked.txt").exists());
+        }
+    }
+
+    fn what_was_committed_in_a_frozen_sessions_worktree_that_is_gone_comes_back(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id ice --no-branch");
+        sandbox.session("suspend --freeze ice").ok();
+        let dir = sandbox.worktree("ice");
+        fs::write(dir.join("done.txt"), "done\n").unwrap();
+        sandbox.git_in(&dir, "add done.txt");
+        sandbox.git_in(&dir, "commit -q -m done");
+        let head = sandbox.git_in(&dir, "rev-parse HEAD");
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&dir, "rev-parse HEAD"), head);
+        sandbox.order(&held, "grep -q done done.txt");
+        sandbox.let_end(&held, 0);
+        // What it had lost is no fact of what it did since.
+        assert_eq!(sandbox.trailer("ice", "Unsaved"), "");
+    }
+
+    fn an_empty_directory_in_the_place_of_a_worktree_is_in_nobodys_way(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id emptied");
+        sandbox.order(&held, "echo x > new.txt");
+        sandbox.session("suspend emptied").ok();
+        let dir = sandbox.worktree("emptied");
+        fs::remove_dir_all(&dir).unwrap();
+        fs::create_dir(&dir).unwrap();
+        sandbox.session("exec emptied -- true").exits(125);
+        sandbox.resume(&mut held);
+        sandbox.order(&held, "grep -q x new.txt");
+        sandbox.let_end(&held, 0);
+        fs::remove_dir_all(&dir).unwrap();
+        fs::create_dir(&dir).unwrap();
+        sandbox.session("prune").ok().says("emptied: removed worktree");
+        assert!(!sandbox.git("worktree list").contains("emptied"));
     }
 
     fn a_record_of_a_worktree_that_git_was_about_to_write_is_completed(sandbox: &Sandbox) {

@@ -17,7 +17,7 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 
 pub use self::add::{Add, Checkout, Files, Hooks, add, clean_half_made, complete_begun};
-pub use self::again::make_again;
+pub use self::again::{changed_between, make_again, staged_since};
 pub use self::hold::{begin_branch, detach_head, lock, mark, unlock};
 pub use self::locks::{break_branch_lock, move_stale_locks};
 pub use self::modules::{has_modules, put_modules, take_modules};
