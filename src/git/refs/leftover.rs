@@ -31,11 +31,13 @@ pub enum Whose {
     Unknown,
 }
 
-/// Lists the locks on references, indexes and configuration, by path.
+/// Lists the locks on references, indexes, configuration and objects, by path.
 pub fn leftover(repo: &Repo) -> Vec<Leftover> {
     let common = repo.common_dir();
     let mut found = Vec::new();
     look(common, 0, &mut found);
+    // That of git's maintenance.
+    look(&common.join("objects"), 0, &mut found);
     for below in ["reftable", "worktrees"] {
         look(&common.join(below), 1, &mut found);
     }
