@@ -43,11 +43,12 @@
 //! | where | what goes | what was kept first |
 //! |---|---|---|
 //! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds, and where the snapshot can't be read whole; ignored files go only when that is asked for |
+//! | `ops/prune.rs` | ignored files of an older worktree that had no place in the one after it, when that is asked for | nothing: the directory stays where it has anything else |
 //! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
 //! | `ops/placing.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
-//! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or keep the old directory |
+//! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or are kept in a directory beside it |
 //! | `ops/aside.rs` | a worker's state from before its session went on on another clone | work that was saved here has it just so, or it is kept beside |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
 //! | `ops/inbox.rs`, `ops/requests.rs`, `ops/sync.rs` | entries of an inbox, here and at home | home's log has the answer, or the merge; or home's inbox has the entry |

@@ -70,6 +70,10 @@ impl Failure {
     /// As what a step says of a home that it could not ask.
     pub fn unless_offline(error: Error) -> Failure {
         let failure = Failure::of(&error);
+        let error = match error {
+            Error::Aside { source, .. } => *source,
+            error => error,
+        };
         match error {
             Error::NoHome { .. } => {
                 let hint = failure.hint.clone().unwrap_or_default();

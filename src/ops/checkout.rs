@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use super::aside::{Aside, put_state};
+use super::aside::{self, put_state};
 use super::branch::{self, Left};
 use super::error::{Error, Result};
 use super::local::Guard;
@@ -117,41 +117,27 @@ pub fn for_resume(
     let run_dir = ws.run_dir(id);
     let before = place(ws, &run_dir)?;
     let outdated = is_outdated(ws, session, before.as_ref())?;
-    let (mut aside, mut unrestored) = (None, Vec::new());
+    let mut unrestored = Vec::new();
     if outdated {
         if let Some(found) = standing(ws, &run_dir)? {
-            aside = Some(Aside::put(ws, session, found, before.as_ref())?);
+            aside::put(ws, session, found, before.as_ref())?;
         }
-        if let Some(kept) = put_state(ws, &run_dir, session, before.as_ref())? {
-            let why = format!(
-                "what was here of it is nowhere else, and now in '{}'",
-                kept.display()
-            );
-            unrestored.push(Unsaved::new("the worker's state", why));
-        }
+        let kept = put_state(ws, &run_dir, session, before.as_ref())?;
+        unrestored.extend(kept.as_deref().map(aside::older_state));
     } else if let Some(found) = standing(ws, &run_dir)? {
         worktree::lock(&ws.repo, &found, &reason(id))?;
         if let Some(place) = before.filter(|place| place.lost.is_some()) {
             run_dir.write_place(&Place { lost: None, ..place })?;
         }
         return Ok(Ready {
+            // A command that was killed may have got no further.
+            unrestored: aside::give_back(ws, id, &found.path)?,
             path: found.path,
-            unrestored: Vec::new(),
             detached_from: None,
         });
     }
-    let mut ready = match put_back(ws, session, spec, guard, source, before) {
-        Ok(ready) => ready,
-        Err(error) => {
-            return Err(match aside {
-                Some(aside) => aside.without_place(ws, error),
-                None => error,
-            });
-        }
-    };
-    if let Some(aside) = aside {
-        unrestored.extend(aside.give_back(ws, &ready.path)?);
-    }
+    let mut ready = put_back(ws, session, spec, guard, source, before)?;
+    unrestored.extend(aside::give_back(ws, id, &ready.path)?);
     ready.unrestored.splice(0..0, unrestored);
     Ok(ready)
 }

@@ -89,9 +89,9 @@ pub enum Error {
     NoPlace { dir: PathBuf, source: std::io::Error },
     #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
     BrokenWorktree { path: PathBuf, head: PathBuf },
-    /// A worktree made room for the session's work as it is by now, which then could not be put back.
-    #[error("{source}; what git ignores in the worktree that was here is in '{}'", dir.display())]
-    Aside { dir: PathBuf, source: Box<Error> },
+    /// A session could not be resumed, and not all that was in its worktree is in the one that it has now, if any.
+    #[error("{source}; {what}")]
+    Aside { what: String, source: Box<Error> },
     #[error("there is no commit yet to begin from")]
     Unborn,
     #[error("session '{id}' has no worktree here: {why}")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::aside;
 use super::branch::Left;
 use super::checkout;
 use super::claim::{Claim, claim, stand_down};
@@ -18,7 +19,7 @@ use super::local::{Guard, RunDir};
 use super::machine::random_word;
 use super::push;
 use super::record::{check, load, spec};
-use super::records::{Phase, Run};
+use super::records::{Phase, Run, Variables};
 use super::recover::{check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::remotes::home;
@@ -28,7 +29,7 @@ use super::trust::{self, Trust};
 use super::workspace::Workspace;
 use crate::git;
 use crate::git::snapshot::Unsaved;
-use crate::session::{Arg, Kind, SessionId};
+use crate::session::{Arg, Kind, SessionId, Spec};
 use crate::store::Session;
 use crate::worker::{Detach, Lease, Ready, detach, find_program, wait_free};
 
@@ -136,6 +137,8 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
     }
     arrange(ws, id, how.program, how.push.as_ref())?;
     launched.session = load(ws, id)?;
+    // Where that can't be noted, it is told again.
+    let _ = aside::told(ws, id);
     Ok(launched)
 }
 
@@ -242,7 +245,7 @@ fn launch_here(
             return Ok(Launched {
                 session,
                 worktree: worktree.unwrap_or_default(),
-                unrestored: Vec::new(),
+                unrestored: aside::left(ws, id)?,
                 detached_from: None,
                 unsent: None,
             });
@@ -258,12 +261,30 @@ fn launch_here(
     let variables = variables(&run_dir, &spec)?;
     let ready = match kind {
         Kind::Start => checkout::for_start(ws, &session, &spec, &guard)?,
-        _ => checkout::for_resume(ws, &session, &spec, &guard, cleared.source)?,
+        _ => checkout::for_resume(ws, &session, &spec, &guard, cleared.source)
+            .map_err(|error| aside::named(aside::all_left(ws, id).unwrap_or_default(), error))?,
     };
+    let unrestored = ready.unrestored.clone();
+    run(ws, &guard, &session, program, &spec, variables, ready)
+        .map_err(|error| aside::named(unrestored, error))
+}
+
+/// Lets the worker run in a worktree that is ready.
+fn run(
+    ws: &Workspace,
+    guard: &Guard,
+    session: &Session,
+    program: OsString,
+    spec: &Spec,
+    variables: Variables,
+    ready: checkout::Ready,
+) -> Result<Launched> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
     if !variables.is_empty() {
         run_dir.write_variables(&variables)?;
     }
-    let pipe = hand_over(ws, &run_dir, &guard, &session, program)?;
+    let pipe = hand_over(ws, &run_dir, guard, session, program)?;
     let report = pipe.wait(None)?;
     let bad = |error: serde_json::Error| Error::Supervisor {
         id: id.clone(),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::error::{Error, Result};
 use super::files::{make_private_dir, read_json, remove, write_json};
-use super::records::{Exit, Intent, Place, Relay, Run, Variables};
+use super::records::{Aside, Exit, Intent, Place, Relay, Run, Variables};
 use crate::git::Durability;
 use crate::session::SessionId;
 use crate::worker::{Lease, Probe, Target, probe};
@@ -90,6 +90,14 @@ impl RunDir {
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut states = vec![self.state()];
         states.extend(entries.map(|entry| entry.path()).filter(is_older));
+        states
+    }
+
+    /// That alone, without what a killed command had begun to put back.
+    pub fn older_states(&self) -> Vec<PathBuf> {
+        let mut states = self.states();
+        let is_older = |path: &PathBuf| path.extension().is_some_and(|word| word != "part");
+        states.retain(is_older);
         states
     }
 
@@ -216,6 +224,20 @@ impl RunDir {
 
     pub fn write_place(&self, place: &Place) -> Result<()> {
         write_json(&self.path.join("worktree.json"), place, Durability::Relaxed)
+    }
+
+    /// Worktrees that were moved out of the way and of which something is kept, or not told yet.
+    pub fn asides(&self) -> Result<Vec<Aside>> {
+        let mut asides: Vec<Aside> = read_json(&self.path.join("asides.json"))?.unwrap_or_default();
+        asides.retain(|aside| aside.of == self.inode());
+        Ok(asides)
+    }
+
+    pub fn write_asides(&self, asides: &[Aside], durability: Durability) -> Result<()> {
+        match asides {
+            [] => remove(&self.path.join("asides.json")),
+            _ => write_json(&self.path.join("asides.json"), &asides, durability),
+        }
     }
 
     /// How the session's steps are sent on, if they are.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gix::ObjectId;
-use gix::bstr::ByteSlice;
+use gix::bstr::{BString, ByteSlice};
 use jiff::Timestamp;
 
 use super::aside::ignored;
@@ -142,7 +142,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     let session = load(ws, id)?;
     let place = run_dir.place()?;
     if let Some(found) = standing(ws, &run_dir)? {
-        let ignored = ignored_files(ws, &found)?;
+        let ignored = ignored_files(&found.path, &ignored(ws, &found)?);
         let is_current = ws.owns(&session.event.summary) && !is_outdated(ws, &session, place.as_ref())?;
         let mut kept = match is_current {
             true => why_kept(ws, &session, &found)?,
@@ -178,6 +178,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
             ignored: None,
         });
     }
+    prune_asides(ws, id, prune, findings)?;
     if let Some(moved) = moved_since(ws, &run_dir)? {
         findings.push(Finding {
             id: id.clone(),
@@ -190,6 +191,33 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     }
     if prune.older_than.is_some() && ws.owns(&session.event.summary) {
         findings.extend(merged_branch(ws, &session, place.as_ref(), prune)?);
+    }
+    Ok(())
+}
+
+/// What is kept of worktrees from before the session went on elsewhere: all else that was in them is saved.
+fn prune_asides(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<Finding>) -> Result<()> {
+    let run_dir = ws.run_dir(id);
+    for aside in run_dir.asides()?.iter().filter(|aside| aside.is_there()) {
+        let dir = PathBuf::from(aside.dir.as_os_str());
+        let kept = match prune.ignored {
+            _ if !aside.is_ignored_alone() => Some(Kept::Used(
+                "it is from before the session went on elsewhere, and has more than what git ignored in it"
+                    .to_owned(),
+            )),
+            Ignored::Keep => Some(Kept::HasIgnored),
+            Ignored::Discard => None,
+        };
+        let ignored = ignored_files(&dir, &aside.ignored());
+        if kept.is_none() && prune.mode == Mode::Do {
+            worktree::discard(&dir, &ws.trash())?;
+        }
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(dir),
+            kept,
+            ignored,
+        });
     }
     Ok(())
 }
@@ -295,14 +323,13 @@ fn never_saved() -> Kept {
 }
 
 /// Ignored files and directories with their size, in words; none if there are none.
-fn ignored_files(ws: &Workspace, found: &Worktree) -> Result<Option<String>> {
-    let names = ignored(ws, found)?;
+fn ignored_files(root: &Path, names: &[BString]) -> Option<String> {
     if names.is_empty() {
-        return Ok(None);
+        return None;
     }
     let size = names
         .iter()
-        .map(|name| size_of(&found.path.join(name.to_path_lossy())))
+        .map(|name| size_of(&root.join(name.to_path_lossy())))
         .sum();
     let first: Vec<String> = names
         .iter()
@@ -310,7 +337,7 @@ fn ignored_files(ws: &Workspace, found: &Worktree) -> Result<Option<String>> {
         .map(|name| name.to_str_lossy().into_owned())
         .collect();
     let more = if names.len() > 3 { ", …" } else { "" };
-    Ok(Some(format!("{}{more} ({})", first.join(", "), human(size))))
+    Some(format!("{}{more} ({})", first.join(", "), human(size)))
 }
 
 /// What a directory and all below it take, in bytes.

@@ -107,6 +107,21 @@ impl Place {
     }
 }
 
+/// A worktree from before its session went on elsewhere, which was moved out of the way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Aside {
+    /// The inode of the run directory, which a copy of it doesn't have.
+    pub of: Option<u64>,
+    /// Where what git ignored in it is, as long as that has no other place.
+    pub dir: Arg,
+    /// Files and directories in it that git ignored, which no snapshot holds.
+    pub ignored: Vec<Arg>,
+    /// The work commit that has what was in it.
+    pub work: Option<String>,
+    /// Whether it was changed since it was saved, and nobody was told yet what has that.
+    pub untold: bool,
+}
+
 /// What a session's relay is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Relay {

@@ -13,9 +13,10 @@ use super::record::load;
 use super::select::{local_ids, worktree_of};
 use super::standing::has_older_worktree;
 use super::workspace::Workspace;
-use super::{trust, work};
+use super::{aside, trust, work};
 use crate::git::refs::Target;
 use crate::git::signature::Standing;
+use crate::git::snapshot::Unsaved;
 use crate::session::{SessionId, Spec, State};
 use crate::store::{Session, names};
 use crate::worker::{Probe, probe};
@@ -39,6 +40,8 @@ pub struct View {
     pub worktree: Option<PathBuf>,
     /// What is there is from before the session went on elsewhere, as far as that was looked at.
     pub outdated: bool,
+    /// What is kept here of it from before it went on elsewhere, beside its worktree, as far as that was looked at.
+    pub aside: Vec<Unsaved>,
     /// Since when it is in its state, as far as its log is here and was looked at.
     pub since: Option<Timestamp>,
     /// How much its saved work changes, where that was counted.
@@ -111,6 +114,9 @@ pub fn view(ws: &Workspace, session: Session, depth: Depth) -> Result<View> {
         view.origin = origin(ws, &view.session);
         view.work_elsewhere = !work::is_here(ws, &view.session.event.summary);
         view.outdated = view.worktree.is_some() && has_older_worktree(ws, &view.session)?;
+        if ws.is_readable() {
+            view.aside = aside::all_left(ws, view.session.id())?;
+        }
         view.astray = astray(ws, &view.session)?;
         view.since = since(ws, &view.session);
     }
@@ -258,6 +264,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         overdue,
         worktree: None,
         outdated: false,
+        aside: Vec::new(),
         since: None,
         changed: None,
         origin: None,

@@ -88,6 +88,9 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
             None => None,
         },
     );
+    for what in &view.aside {
+        line("aside", Some(escape(&format!("{}: {}", what.path, what.why))));
+    }
     let labels: Vec<String> = summary
         .labels
         .iter()

@@ -80,6 +80,9 @@ pub fn session(view: &View) -> Fields {
         );
     }
     maybe("unsaved", Some(json!(summary.unsaved)));
+    let aside = view.aside.iter();
+    let aside: Vec<String> = aside.map(|what| format!("{}: {}", what.path, what.why)).collect();
+    maybe("aside", (!aside.is_empty()).then(|| json!(aside)));
     fields
 }
 
@@ -164,7 +167,7 @@ fn oid(oid: ObjectId) -> Value {
 }
 
 /// Every name that [`session`] may give.
-pub const SESSION: [&str; 30] = [
+pub const SESSION: [&str; 31] = [
     "id",
     "state",
     "here",
@@ -195,6 +198,7 @@ pub const SESSION: [&str; 30] = [
     "trusted",
     "signature",
     "unsaved",
+    "aside",
 ];
 
 /// Every name that [`event`] may give.

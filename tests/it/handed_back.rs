@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::on_every_format;
-use crate::sandbox::{Held, Team};
+use crate::sandbox::{Held, Sandbox, Team};
 
 /// The id of the session.
 const ID: &str = "moves";
@@ -36,6 +36,24 @@ fn handed_back(team: &Team) -> Held {
     held
 }
 
+/// Lets git's own hook for references be a script, in worktrees too; gives where it is.
+fn hooked(sandbox: &Sandbox, script: &str) -> PathBuf {
+    sandbox.config("session.hooks", "true");
+    fs::create_dir_all(sandbox.file(".git/hooks")).unwrap();
+    let hook = sandbox.file(".git/hooks/reference-transaction");
+    fs::write(&hook, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    hook
+}
+
+/// The command after `git session` that is named in what was said.
+fn hint_in(said: &str) -> String {
+    let (_, hint) = said
+        .split_once("'git session restore")
+        .unwrap_or_else(|| panic!("{said}"));
+    format!("restore{}", hint.split('\'').next().unwrap())
+}
+
 /// Lets the session go on where it began, with what the other clone has left.
 fn goes_on(team: &Team, held: &mut Held) -> String {
     let a = &team[0];
@@ -61,19 +79,126 @@ on_every_format! {
         let a = &team[0];
         fs::write(a.file(".git/info/exclude"), "*.ign\n").unwrap();
         fs::write(a.worktree(ID).join("x.ign"), "mine alone\n").unwrap();
-        a.config("session.hooks", "true");
-        fs::create_dir_all(a.file(".git/hooks")).unwrap();
-        let hook = a.file(".git/hooks/reference-transaction");
-        fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        let hook = hooked(a, "exit 1");
         let refused = a.session("resume --trust moves");
         refused.fails(128);
-        let told = "what git ignores in the worktree that was here is in '";
+        let told = "what git ignores in it is in '";
         let (_, rest) = refused.stderr.split_once(told).unwrap();
         let (dir, _) = rest.rsplit_once('\'').unwrap();
         assert_eq!(fs::read_to_string(Path::new(dir).join("x.ign")).unwrap(), "mine alone\n");
+        a.session("show moves").ok().prints(dir);
         fs::remove_file(hook).unwrap();
-        goes_on(&team, &mut held);
+        let said = goes_on(&team, &mut held);
+        assert!(!said.contains("warning"), "{said}");
+        // It is where it was, and nothing is left beside.
+        assert_eq!(fs::read_to_string(a.worktree(ID).join("x.ign")).unwrap(), "mine alone\n");
+        assert!(!Path::new(dir).exists());
+        assert!(!a.session("show moves").ok().text().contains("aside"));
+    }
+
+    fn what_was_changed_since_is_named_where_nothing_can_be_put_back(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let a = &team[0];
+        fs::write(a.worktree(ID).join("made.txt"), "changed since\n").unwrap();
+        let hook = hooked(a, "exit 1");
+        let refused = a.session("resume --trust moves");
+        refused.fails(128);
+        let hint = hint_in(&refused.stderr);
+        a.session("show moves").ok().prints(&hint);
+        assert!(a.show(ID)["aside"].to_string().contains(&hint));
+        fs::remove_file(hook).unwrap();
+        let said = goes_on(&team, &mut held);
+        assert_eq!(hint_in(&said), hint);
+        let back = a.session(&hint).ok().text();
+        assert_eq!(fs::read_to_string(format!("{back}/made.txt")).unwrap(), "changed since\n");
+        assert!(!a.session("show moves").ok().text().contains(&hint));
+    }
+
+    fn what_was_changed_since_is_named_where_its_command_is_not_here(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        a.commit_file(&a.repo(), "work.sh", "#!/bin/sh\nexec sleep 1000\n");
+        a.git("update-index --chmod=+x work.sh");
+        a.git("commit -q -m executable");
+        a.git("reset -q --hard");
+        a.session("run -d --id moves -- ./work.sh").ok();
+        a.session("suspend moves").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("resume --trust moves").ok();
+        fs::remove_file(b.worktree(ID).join("work.sh")).unwrap();
+        b.session("suspend moves").ok();
+        b.session("push").ok();
+        a.session("fetch").ok();
+        fs::write(a.worktree(ID).join("made.txt"), "changed since\n").unwrap();
+        let refused = a.session("resume --trust moves");
+        refused.fails(127);
+        let hint = hint_in(&refused.stderr);
+        a.session("show moves").ok().prints(&hint);
+        let again = a.session("resume --trust moves");
+        again.fails(127).says(&hint);
+    }
+
+    fn whoever_comes_after_a_resume_that_was_killed_has_all_again(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let a = &team[0];
+        fs::write(a.file(".git/info/exclude"), "*.ign\n").unwrap();
+        fs::create_dir_all(a.worktree(ID).join("deep/er")).unwrap();
+        fs::write(a.worktree(ID).join("deep/er/x.ign"), "mine alone\n").unwrap();
+        fs::write(a.worktree(ID).join("made.txt"), "changed since\n").unwrap();
+        // Whoever runs the git that runs the hook.
+        let hook = hooked(a, "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); exit 1");
+        let killed = a.session("resume --trust moves");
+        assert_ne!(killed.code, 0);
+        fs::remove_file(hook).unwrap();
+        let hint = hint_in(&a.session("show moves").ok().to_string());
+        let said = goes_on(&team, &mut held);
+        assert_eq!(hint_in(&said), hint);
+        let back = a.session(&hint).ok().text();
+        assert_eq!(fs::read_to_string(format!("{back}/made.txt")).unwrap(), "changed since\n");
+        assert_eq!(fs::read_to_string(a.worktree(ID).join("deep/er/x.ign")).unwrap(), "mine alone\n");
+    }
+
+    fn what_has_no_place_stays_until_it_is_pruned(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        fs::write(a.file(".git/info/exclude"), "build\n").unwrap();
+        let mut held = a.hold("--id moves");
+        a.order(&held, "mkdir build; echo mine > build/here; echo mine > build/both");
+        a.session("suspend moves").ok();
+        a.session("push").ok();
+        b.fifo("up0");
+        b.fifo("on0");
+        b.session("fetch").ok();
+        let mut there = held.clone();
+        b.session("resume --trust moves").ok();
+        b.meet(&mut there);
+        b.order(&there, "mkdir build; echo theirs > build/both");
+        b.session("suspend moves").ok();
+        b.session("push").ok();
+        a.session("fetch").ok();
+        let said = a.session("resume --trust moves").ok().to_string();
+        a.meet(&mut held);
+        a.order(&held, "test $(cat build/here) = mine && test $(cat build/both) = theirs");
+        let (_, rest) = said.split_once("has no place there: it is in '").expect(&said);
+        let (file, _) = rest.lines().next().unwrap().rsplit_once('\'').unwrap();
+        assert!(said.contains("build/both") && !said.contains("build/here"), "{said}");
+        assert_eq!(fs::read_to_string(file).unwrap(), "mine\n");
+        let dir = Path::new(file).ancestors().nth(2).unwrap();
+        a.session("show moves").ok().prints(dir.to_str().unwrap());
+        a.end(ID);
+        a.session("prune").ok().says(&format!("keeps worktree '{}'", dir.display()));
+        assert_eq!(fs::read_to_string(file).unwrap(), "mine\n");
+        // What somebody has put there since is none of ours.
+        fs::write(dir.join("new"), "new\n").unwrap();
+        a.session("prune --discard-ignored").ok().says("more than what git ignored");
+        fs::remove_file(dir.join("new")).unwrap();
+        a.session("prune -n --discard-ignored").ok().says("would remove");
+        assert_eq!(fs::read_to_string(file).unwrap(), "mine\n");
+        a.session("prune --discard-ignored").ok().says("removed");
+        assert!(!dir.exists());
     }
 
     fn the_workers_state_comes_back_too_where_the_worktree_is_gone(sandbox: &Sandbox) {
@@ -93,12 +218,17 @@ on_every_format! {
         let mut held = handed_back(&team);
         let run_dir = team[0].run_dir(ID);
         fs::write(run_dir.join("state/thought"), "mine alone\n").unwrap();
-        let said = goes_on(&team, &mut held);
+        let hook = hooked(&team[0], "exit 1");
+        let refused = team[0].session("resume --trust moves");
+        refused.fails(128);
+        fs::remove_file(hook).unwrap();
+        goes_on(&team, &mut held);
         let names = fs::read_dir(&run_dir).unwrap().map(|entry| entry.unwrap().path());
         let kept = names.into_iter().find(|path| path.to_string_lossy().contains("/state."));
         let kept = kept.expect("nothing is kept");
         assert_eq!(fs::read_to_string(kept.join("thought")).unwrap(), "mine alone\n");
-        assert!(said.contains(kept.to_str().unwrap()), "{said}");
+        refused.says(kept.to_str().unwrap());
+        team[0].session("show moves").ok().prints(kept.to_str().unwrap());
 
         team[0].session("forget --yes --local moves").ok();
         assert!(!kept.exists());
@@ -124,6 +254,33 @@ on_every_format! {
         let mut held = handed_back(&team);
         goes_on(&team, &mut held);
         a.session("diff moves").ok().prints("+there");
+    }
+
+    fn a_file_that_this_machine_ignores_has_its_place_each_time(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let ignored = a.root().join("ignored");
+        fs::write(&ignored, "from-there\n").unwrap();
+        a.config("core.excludesFile", ignored.to_str().unwrap());
+        let held = handed_back(&team);
+        let (mut here, mut there) = (held.clone(), held);
+        for word in ["one", "two", "three"] {
+            b.session("fetch").ok();
+            b.session("resume --trust moves").ok();
+            b.meet(&mut there);
+            b.order(&there, &format!("mkdir -p from-there; echo {word} > from-there/file"));
+            b.session("suspend moves").ok();
+            b.session("push").ok();
+            a.session("fetch").ok();
+            let said = a.session("resume --trust moves").ok().to_string();
+            a.meet(&mut here);
+            a.order(&here, &format!("test $(cat from-there/file) = {word}"));
+            assert!(!said.contains("warning"), "{said}");
+            a.session("suspend moves").ok();
+            a.session("push").ok();
+        }
+        let beside = fs::read_dir(a.worktree(ID).parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 1);
     }
 
     fn a_worktree_of_which_no_record_is_here_is_no_newer(sandbox: &Sandbox) {

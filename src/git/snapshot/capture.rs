@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::bstr::{BString, ByteSlice};
+use gix::bstr::{BStr, BString, ByteSlice};
 use gix::index::File;
 use gix::index::entry::Mode;
 
@@ -145,6 +145,24 @@ pub fn differs(repo: &Repo, what: &Capture<'_>, work: ObjectId) -> Result<Option
         changed
     };
     Ok(difference.map(Difference::Changed))
+}
+
+/// Whether a snapshot has a file of a worktree just as it is, raw.
+///
+/// # Errors
+/// A work commit that can't be read.
+pub fn has_file(repo: &Repo, work: ObjectId, worktree: &Path, path: &BStr) -> Result<bool> {
+    let saved = read(repo, work)?;
+    let found = Finder::of(repo).find(saved.tree, path)?;
+    let is_unchanged = |entry: gix::objs::tree::Entry| {
+        let file = index::Assumed {
+            path: Name(path.into()),
+            oid: entry.oid,
+            mode: entry.mode.into(),
+        };
+        !is_changed(repo, worktree, &file)
+    };
+    Ok(found.is_some_and(is_unchanged))
 }
 
 /// Everything of a capture but its commits.

@@ -36,7 +36,7 @@ use gix::bstr::{BString, ByteSlice};
 use super::objects::{self};
 use super::{Durability, Error, Repo, Result};
 
-pub use capture::{Captured, Difference, capture, differs};
+pub use capture::{Captured, Difference, capture, differs, has_file};
 pub use holds::{has_state, holds_state, join, line, untracked};
 pub use manifest::{Manifest, Name};
 pub use modules::linked_modules;

@@ -7,7 +7,7 @@ use gix::bstr::ByteSlice;
 
 use crate::git::{objects, snapshot, worktree};
 use crate::ops::error::{Error, Result};
-use crate::ops::local::Guard;
+use crate::ops::local::{Guard, RunDir};
 use crate::ops::standing::standing;
 use crate::ops::workspace::Workspace;
 use crate::session::SessionId;
@@ -20,7 +20,7 @@ pub enum Holder {
     Reference(String),
     /// The parked worktree.
     Worktree(PathBuf),
-    /// The worker's output, or its state.
+    /// The worker's output, its state, or what is kept of an older worktree.
     File(PathBuf),
 }
 
@@ -41,9 +41,15 @@ pub fn holders(ws: &Workspace, session: &Session, forgotten: &[ObjectId]) -> Res
         Ok(mut entries) => entries.next().is_some(),
         Err(_) => path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > 0),
     };
-    let files = [vec![run_dir.output()], run_dir.states()].concat();
-    held.extend(files.into_iter().filter(has_some).map(Holder::File));
+    held.extend(files(&run_dir)?.into_iter().filter(has_some).map(Holder::File));
     Ok(held)
+}
+
+/// The worker's output and state, and what is kept of older worktrees.
+fn files(run_dir: &RunDir) -> Result<Vec<PathBuf>> {
+    let asides = run_dir.asides()?;
+    let asides = asides.iter().map(|aside| PathBuf::from(aside.dir.as_os_str()));
+    Ok([vec![run_dir.output()], run_dir.states(), asides.collect()].concat())
 }
 
 /// The references that have a commit which the session made.
@@ -108,12 +114,13 @@ pub fn remove(ws: &Workspace, id: &SessionId, _guard: &Guard) -> Result<Vec<Stri
         run_dir.clear_place()?;
         gone.push(found.path.display().to_string());
     }
-    for path in [vec![run_dir.output()], run_dir.states()].concat() {
+    for path in files(&run_dir)? {
         if path.symlink_metadata().is_ok() {
             worktree::discard(&path, &ws.trash())?;
             gone.push(path.display().to_string());
         }
     }
+    run_dir.write_asides(&[], ws.store().durability())?;
     worktree::empty_trash(&ws.trash())?;
     Ok(gone)
 }
