@@ -257,6 +257,11 @@ fn hint(error: &Error) -> Option<String> {
              saved last"
                 .to_owned()
         }
+        Error::OlderWorktree { path, .. } => format!(
+            "commits of a submodule are saved once they are pushed from there ('git push' in it); whatever else is named \
+             has to be moved out of '{}' or removed first",
+            path.display()
+        ),
         Error::PathExists(_) => "'--to' names another place".to_owned(),
         Error::HalfRestored(path) => {
             format!(

@@ -80,11 +80,11 @@ pub fn put(ws: &Workspace, session: &Session, found: Worktree, place: Option<&Pl
     if !is_saved {
         let unsaved = save(ws, session)?;
         if !unsaved.is_empty() {
-            let what = format!(
-                "its worktree here is from before it went on elsewhere, and has what can't be saved: {}",
-                unsaved.join(", ")
-            );
-            return Err(Error::Lacking { id: id.clone(), what });
+            return Err(Error::OlderWorktree {
+                id: id.clone(),
+                path: found.path,
+                unsaved: unsaved.join(", "),
+            });
         }
         work = work::own(ws, id)?.1;
     }

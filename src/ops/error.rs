@@ -89,6 +89,15 @@ pub enum Error {
     NoPlace { dir: PathBuf, source: std::io::Error },
     #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
     BrokenWorktree { path: PathBuf, head: PathBuf },
+    /// A worktree that would have to make room for the session's work as it is by now has what can't be saved.
+    #[error(
+        "session '{id}': its worktree here is from before it went on elsewhere, and has what can't be saved: {unsaved}"
+    )]
+    OlderWorktree {
+        id: SessionId,
+        path: PathBuf,
+        unsaved: String,
+    },
     /// A session could not be resumed, and not all that was in its worktree is in the one that it has now, if any.
     #[error("{source}; {what}")]
     Aside { what: String, source: Box<Error> },
@@ -309,7 +318,7 @@ impl Error {
             Error::Unknown { .. } | Error::NotLaunchedHere(_) => "unknown",
             Error::Busy(_) => "busy",
             Error::Changed { .. } => "changed",
-            Error::Lacking { .. } => "lacking",
+            Error::Lacking { .. } | Error::OlderWorktree { .. } => "lacking",
             Error::NoRemote => "no-remote",
             Error::Secret(_) => "secret",
             Error::NoHome { .. } => "no-home",
