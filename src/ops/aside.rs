@@ -1,6 +1,7 @@
 //! A worktree, and a worker's state, from before their session went on elsewhere: they make room, and nothing in them
 //! is lost.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -115,19 +116,18 @@ pub fn put(ws: &Workspace, session: &Session, found: Worktree, place: Option<&Pl
     if ignored.is_empty() {
         worktree::discard(&dir, &ws.trash())?;
     } else {
-        keep_alone(ws, &dir, BStr::new(""), &ignored);
+        keep_alone(ws, &dir, BStr::new(""), &ignored.into_iter().collect());
     }
     Ok(())
 }
 
 /// Lets all go but these paths and what is in them; what can't be moved stays.
-fn keep_alone(ws: &Workspace, root: &Path, dir: &BStr, kept: &[BString]) {
+fn keep_alone(ws: &Workspace, root: &Path, dir: &BStr, kept: &BTreeSet<BString>) {
     for path in entries(root, dir) {
-        let is_on_the_way = |kept: &BString| is_in(kept, &path);
         if kept.contains(&path) {
             continue;
         }
-        match kept.iter().any(is_on_the_way) {
+        match leads_to(&path, kept) {
             true => keep_alone(ws, root, path.as_ref(), kept),
             false => drop(worktree::discard(&root.join(path.to_path_lossy()), &ws.trash())),
         }
@@ -281,7 +281,8 @@ impl Aside {
 
     /// Whether only that is kept.
     pub fn is_ignored_alone(&self) -> bool {
-        is_alone(Path::new(self.dir.as_os_str()), BStr::new(""), &self.ignored())
+        let ignored = self.ignored().into_iter().collect();
+        is_alone(Path::new(self.dir.as_os_str()), BStr::new(""), &ignored)
     }
 
     fn rest(&self) -> Unsaved {
@@ -298,18 +299,17 @@ impl Aside {
 }
 
 /// Whether a directory holds nothing but these paths, what is in them, and what leads to them.
-fn is_alone(root: &Path, dir: &BStr, kept: &[BString]) -> bool {
-    entries(root, dir).iter().all(|path| {
-        kept.contains(path)
-            || kept.iter().any(|kept| is_in(path, kept))
-            || (kept.iter().any(|kept| is_in(kept, path)) && is_alone(root, path.as_ref(), kept))
-    })
+fn is_alone(root: &Path, dir: &BStr, kept: &BTreeSet<BString>) -> bool {
+    entries(root, dir)
+        .iter()
+        .all(|path| kept.contains(path) || (leads_to(path, kept) && is_alone(root, path.as_ref(), kept)))
 }
 
-/// Whether a path leads into a directory.
-fn is_in(path: &BString, dir: &BString) -> bool {
-    path.strip_prefix(dir.as_slice())
-        .is_some_and(|rest| rest.starts_with(b"/"))
+/// Whether one of these paths is in that directory.
+fn leads_to(dir: &BString, paths: &BTreeSet<BString>) -> bool {
+    let inner = BString::from([dir.as_slice(), b"/"].concat());
+    let next = paths.range::<BString, _>(&inner..).next();
+    next.is_some_and(|path| path.starts_with(&inner))
 }
 
 /// What is in a directory below another, by its paths from there; nothing in what is no directory.
