@@ -194,7 +194,9 @@ fn the_lock_that_a_dead_git_left_on_all_references_is_in_nobodys_way() {
     let first = fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name.as_os_str() == "pid:[4026531836]");
     if Platform::current() == Platform::Posix || !first {
         eprintln!("skipped: what others have open is told on Linux alone, outside of containers");
-        here.session("note ours -m refused").exits(128).says("tables.list.lock' exists");
+        here.session("note ours -m refused")
+            .exits(128)
+            .says("tables.list.lock' exists");
         assert!(lock.exists());
         return;
     }

@@ -1,7 +1,7 @@
 //! The reftable backend: all through git, which alone knows the format; retries on contention are ours.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -175,13 +175,26 @@ pub fn update_all(
         }
     }
     let mut batches = vec![fit];
+    // There is one lock for all.
+    let mut locked: Option<PathBuf> = None;
     while let Some(batch) = batches.pop() {
         let Some((first, _)) = batch.split_first() else {
             continue;
         };
+        if let Some(path) = &locked {
+            for place in batch {
+                let (name, path) = (changes[place].name.clone(), path.clone());
+                outcomes[place] = Some(Err(Error::Locked { name, path }));
+            }
+            continue;
+        }
         if batch.len() == 1 {
             let Change { name, new, expected } = &changes[*first];
-            outcomes[*first] = Some(update(repo, name, *new, *expected, durability));
+            let outcome = update(repo, name, *new, *expected, durability);
+            if let Err(Error::Locked { path, .. }) = &outcome {
+                locked = Some(path.clone());
+            }
+            outcomes[*first] = Some(outcome);
             continue;
         }
         let all: String = batch
