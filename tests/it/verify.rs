@@ -143,6 +143,17 @@ on_every_format! {
         assert_eq!(found(sandbox, ""), ["missing-work"]);
     }
 
+    fn a_branch_whose_commit_is_gone_is_found(sandbox: &Sandbox) {
+        sandbox.will_be_broken();
+        ended(sandbox, "well");
+        sandbox.session("new --id hurt -- true").ok();
+        let lone = sandbox.git("commit-tree -m lone HEAD^{tree}");
+        sandbox.git(&format!("branch session/hurt {lone}"));
+        assert_eq!(found(sandbox, ""), [""; 0]);
+        remove(object(sandbox, "session/hurt"));
+        assert_eq!(found(sandbox, ""), ["missing-branch"]);
+    }
+
     fn a_cache_that_says_impossible_things_is_not_believed(sandbox: &Sandbox) {
         let id = sandbox.new_session("-- true");
         let record = format!("newest events: 0\n{} {} 0\n", sandbox.tip(&id), usize::MAX);

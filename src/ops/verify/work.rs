@@ -6,11 +6,12 @@ use gix::ObjectId;
 
 use super::{Finding, Here};
 use crate::git::objects;
+use crate::git::refs::Target;
 use crate::git::whole;
 use crate::ops::error::Result;
 use crate::ops::workspace::Workspace;
 use crate::session::{SessionId, State};
-use crate::store::Session;
+use crate::store::{Session, names};
 
 /// Checks all work that is here, and that what this clone made is; gives the work that no reference keeps.
 pub fn verify(
@@ -61,7 +62,29 @@ pub fn verify(
             findings.push(Finding::of(id, "broken-work", message));
         }
     }
+    broken_branches(ws, here, findings)?;
     Ok(unkept)
+}
+
+/// Finds branches whose commit is gone: nothing can be committed on them, nor saved where they are checked out.
+fn broken_branches(ws: &Workspace, here: &Here, findings: &mut Vec<Finding>) -> Result<()> {
+    let heads = ws.repo.refs().list(&names::full_branch(""))?;
+    let heads = heads.into_iter().filter_map(|head| match head.target {
+        Target::Object(tip) => Some((head.name.to_string(), tip)),
+        _ => None,
+    });
+    let heads: HashMap<String, ObjectId> = heads.collect();
+    for session in &here.sessions {
+        let branch = session.event.summary.branch.as_deref();
+        if let Some(branch) = branch.filter(|_| ws.owns(&session.event.summary))
+            && let Some(tip) = heads.get(&names::full_branch(branch))
+            && !objects::exists(&ws.repo, *tip)
+        {
+            let message = format!("the commit {tip} of its branch '{branch}' is missing");
+            findings.push(Finding::of(session.id(), "missing-branch", message));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the work was named first by this clone; of another clone's it may never have been fetched.
