@@ -232,8 +232,8 @@ impl Remote<'_> {
                 Ok(Outcome::Done) => {
                     settled.insert(&job.wanted.from, Fetched::Done);
                 }
-                // Another fetch got in first; git sorts it out.
-                Ok(Outcome::Moved(_)) => {}
+                // Another fetch got in first, or a collection took what had just come; git sorts it out.
+                Ok(Outcome::Moved(_)) | Err(Error::NoSuchObject { .. }) => {}
                 // What is wrong with this repository is wrong with none of theirs.
                 Err(error @ Error::Io { .. }) => return Err(Error::Unwritable(error.to_string())),
                 Err(error) => {
