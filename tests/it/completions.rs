@@ -150,16 +150,21 @@ fn fish_completes_git_session() {
     }
     let shop = shop();
     shop.ok("git session setup -q --completions fish");
-    let ask = |line: &str| {
+    let ask_from = |dir: &str, line: &str| {
         let mut fish = shop.command("fish");
         let output = fish
-            .args(["-c", &format!("complete -C '{line}'")])
+            .args(["-c", &format!("cd {dir}; complete -C '{line}'")])
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
+    let ask = |line: &str| ask_from(".", line);
     assert_eq!(ask("git-session suspend "), "runs\trunning: It: runs\n");
     assert_eq!(ask("git session start "), "waits\tpending: It waits\n");
+    assert_eq!(
+        ask_from("..", "git -C shop session start "),
+        "waits\tpending: It waits\n"
+    );
     assert_eq!(
         ask("git session susp"),
         "suspend\tStop sessions and save their work, to be resumed\n"

@@ -4,7 +4,9 @@ function __git_session_answers
     set -l words (commandline -opc)
     set -e words[1]
     set -l typed (commandline -ct)
-    for answer in (git-session complete -- $words "$typed" 2>/dev/null)
+    set -l asked git-session
+    set -q __git_session_asked; and set asked $__git_session_asked
+    for answer in ($asked complete -- $words "$typed" 2>/dev/null)
         switch $answer
             case ':command*'
                 set -l at (contains -i -- -- $words)

@@ -4,9 +4,11 @@ function __git_session_of_git
     set -l words (commandline -opc)
     set -l at (contains -i -- session $words)
     or return
-    # What stands before is git's own business.
+    # What stands before says which repository is meant.
+    set -g __git_session_asked $words[1..$at]
     set -e words[1..$at]
     complete -C (string join ' ' -- git-session (string escape -- $words) (commandline -ct))
+    set -e __git_session_asked
 end
 
 complete -c git -n __fish_git_needs_command -f -a session -d 'Run workers in worktrees of their own'
