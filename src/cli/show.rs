@@ -48,6 +48,13 @@ impl Args {
                     view.session.id()
                 ));
             }
+            if view.ended.is_some() {
+                let log = ws.run_dir(view.session.id()).supervisor_log();
+                out::say(&format!(
+                    "hint: its supervisor tries that again and again; what hinders it is told in '{}'",
+                    log.display()
+                ));
+            }
         }
         Ok(0)
     }

@@ -32,6 +32,8 @@ pub struct View {
     pub stale: Option<bool>,
     /// Stale, and processes of the worker are alive.
     pub unsupervised: bool,
+    /// How its worker ended, where its supervisor has not recorded that yet, as on a full disk; lists don't look.
+    pub ended: Option<String>,
     /// A worker of it lives here, and its log says otherwise.
     pub unsaid: bool,
     /// Running elsewhere, past its deadline.
@@ -260,6 +262,7 @@ fn plain(ws: &Workspace, session: Session, now: Timestamp) -> View {
         here,
         stale: None,
         unsupervised: false,
+        ended: None,
         unsaid: false,
         overdue,
         worktree: None,
@@ -364,7 +367,13 @@ fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
     view.forgotten =
         view.session.event.summary.work.is_none() && work::is_forgotten(ws, &view.session).unwrap_or(false);
     if ws.is_readable() {
-        view.worktree = worktree_of(ws, &ws.run_dir(view.session.id()))?;
+        let run_dir = ws.run_dir(view.session.id());
+        view.worktree = worktree_of(ws, &run_dir)?;
+        if view.stale == Some(false)
+            && let Some(run) = run_dir.run()?
+        {
+            view.ended = run_dir.exit(&run.attempt)?.map(|exit| exit.outcome);
+        }
     }
     Ok(())
 }

@@ -34,6 +34,13 @@ pub fn card(view: &View, autopsy: Option<&Autopsy>, now: Timestamp, paint: Paint
             false => ", stale: nobody supervises it any more",
         }));
     }
+    if let Some(ended) = &view.ended {
+        let ended = format!(
+            ", its worker ended with {}, which is not recorded yet",
+            escape(ended)
+        );
+        state.push_str(&paint.alarm(&ended));
+    }
     if view.overdue {
         state.push_str(&paint.alarm(", overdue"));
     }

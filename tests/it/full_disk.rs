@@ -20,10 +20,16 @@ fn an_end_on_a_full_disk_is_recorded_once_there_is_room() {
             fs::read_to_string(&log).is_ok_and(|said| said.contains("space"))
         });
         assert_eq!(sandbox.state("squeezed"), "running");
+        let show = sandbox.session("show squeezed");
+        show.ok()
+            .prints("running, its worker ended with exit:3, which is not recorded yet")
+            .says("supervisor.log");
         disk.free();
         until("the end is recorded", || {
             sandbox.state("squeezed") == "terminated"
         });
+        let show = sandbox.session("show squeezed");
+        assert!(!show.ok().text().contains("not recorded"), "{show}");
         assert_eq!(sandbox.trailer("squeezed", "Outcome"), "exit:3");
     }
 }
