@@ -9,6 +9,9 @@ use crate::ops::launch::resume;
 ///
 /// The worktree is used as it stands; where it is gone, it is put back as it was saved. The worker's resume command
 /// runs, or else its command again, with GIT_SESSION_RESUMED set. A frozen session's processes simply go on.
+///
+/// A worktree from before the session went on in another clone makes room: what was changed in it since it was saved is
+/// saved first, and what git ignores in it goes into the new one, or is named and kept beside it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
