@@ -363,6 +363,8 @@ fn ignored_in(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
         .git_in(path)?
         .arg("--no-optional-locks")
         .args(["status", "--porcelain", "-z", "--ignored=traditional"])
+        // Where a user's configuration asks for no untracked files, git tells no ignored ones either.
+        .arg("--untracked-files=normal")
         .run()?;
     let names = output.split(|byte| *byte == 0);
     Ok(names

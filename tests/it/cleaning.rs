@@ -139,6 +139,16 @@ on_every_format! {
         assert!(!sandbox.worktree("built").exists());
     }
 
+    fn ignored_files_are_kept_whatever_status_is_told_to_show(sandbox: &Sandbox) {
+        for shown in ["no", "all"] {
+            sandbox.config("status.showUntrackedFiles", shown);
+            sandbox.run_script(&format!("--id {shown}-built"), "mkdir -p deep/er; echo x > deep/er/build.ignored").ok();
+            let kept = "it has ignored files: deep (2 bytes)";
+            sandbox.session("prune").ok().says(kept);
+            assert!(sandbox.worktree(&format!("{shown}-built")).join("deep/er/build.ignored").exists());
+        }
+    }
+
     fn ignored_files_in_submodules_are_named_and_kept_too(sandbox: &Sandbox) {
         let library = crate::sandbox::Sandbox::new(sandbox.format);
         library.commit_file(&library.repo(), "code", "code\n");
