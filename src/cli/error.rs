@@ -257,6 +257,10 @@ fn hint(error: &Error) -> Option<String> {
              saved last"
                 .to_owned()
         }
+        Error::GoneWorktree { path, .. } => format!(
+            "to let go of that, and go on with what was saved: git worktree remove --force --force {}",
+            quote(path.as_os_str().as_bytes())
+        ),
         Error::OlderWorktree { path, .. } => format!(
             "commits of a submodule are saved once they are pushed from there ('git push' in it); whatever else is named \
              has to be moved out of '{}' or removed first",

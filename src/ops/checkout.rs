@@ -118,6 +118,8 @@ pub fn for_resume(
     let before = place(ws, &run_dir)?;
     let outdated = is_outdated(ws, session, before.as_ref())?;
     let mut unrestored = Vec::new();
+    let lost = before.as_ref().and_then(|place| place.lost.clone());
+    unrestored.extend(lost.map(|lost| Unsaved::new("its worktree", lost)));
     if outdated {
         if let Some(found) = standing(ws, &run_dir)? {
             aside::put(ws, session, found, before.as_ref())?;
@@ -129,9 +131,10 @@ pub fn for_resume(
         if let Some(place) = before.filter(|place| place.lost.is_some()) {
             run_dir.write_place(&Place { lost: None, ..place })?;
         }
+        // A command that was killed may have got no further.
+        unrestored.extend(aside::give_back(ws, id, &found.path)?);
         return Ok(Ready {
-            // A command that was killed may have got no further.
-            unrestored: aside::give_back(ws, id, &found.path)?,
+            unrestored,
             path: found.path,
             detached_from: None,
         });

@@ -89,6 +89,9 @@ pub enum Error {
     NoPlace { dir: PathBuf, source: std::io::Error },
     #[error("git can't read the worktree at '{}', which is kept as it is: '{}' is broken", .path.display(), .head.display())]
     BrokenWorktree { path: PathBuf, head: PathBuf },
+    /// git has what was committed and staged there, and nobody else.
+    #[error("what was committed or staged in '{}' is not saved, and its directory, which is gone, can't be made again: {source}", .path.display())]
+    GoneWorktree { path: PathBuf, source: git::Error },
     /// A worktree that would have to make room for the session's work as it is by now has what can't be saved.
     #[error(
         "session '{id}': its worktree here is from before it went on elsewhere, and has what can't be saved: {unsaved}"
@@ -304,6 +307,7 @@ impl Error {
             Error::NoBranch(_) => "no-such-branch",
             Error::PathTaken(_) | Error::PathExists(_) | Error::HalfRestored(_) => "path-taken",
             Error::BrokenWorktree { .. } => "broken-worktree",
+            Error::GoneWorktree { .. } => "lacking",
             Error::Aside { source, .. } => source.code(),
             Error::Unborn => "no-commit",
             Error::NoWorktree { .. } => "no-worktree",

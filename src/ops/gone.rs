@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use gix::ObjectId;
+use gix::bstr::BString;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::local::RunDir;
 use super::records::Place;
-use super::standing::{is_missing, place, standing};
+use super::standing::{is_missing, is_outdated, place, standing};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::Target;
@@ -28,41 +29,27 @@ pub fn lost(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Optio
     }))
 }
 
-/// Makes it again from its HEAD and its index, where something was committed or staged there since the last snapshot.
+/// Makes it again from its HEAD and its index, where something was committed or staged there that is not saved.
 ///
 /// What is lost all the same is written down first, so that the event tells it whoever records that.
+///
+/// # Errors
+/// A directory that can't be made again: git has what was in it all the same, until it is.
 pub fn again(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Option<Worktree>> {
-    let Some(place) = whole(ws, session, run_dir)?.filter(is_missing) else {
+    let Some(place) = whole(ws, session, run_dir)? else {
         return Ok(None);
     };
-    let path = Path::new(place.path.as_os_str());
-    let Some(gone) = worktree::at(&ws.repo, path)?.filter(|found| !found.exists) else {
+    let Some(left) = left(ws, session, &place)? else {
         return Ok(None);
     };
-    let Some(head) = head(ws, &gone)? else {
-        return Ok(None);
-    };
-    let summary = &session.event.summary;
-    let saved = match summary.work {
-        Some(work) => Some(snapshot::read(&ws.repo, work)?),
-        None => None,
-    };
-    let (saved_head, index) = match (&saved, summary.base) {
-        (Some(saved), _) => (saved.head, saved.index_tree),
-        (None, Some(base)) => (Some(base), objects::tree_of(&ws.repo, base)?),
-        (None, None) => return Ok(None),
-    };
-    let Ok(staged) = worktree::staged_since(&ws.repo, &gone, index) else {
-        return Ok(None);
-    };
-    if saved_head == Some(head) && staged.is_empty() {
-        return Ok(None);
-    }
-    let Ok(made) = worktree::make_again(&ws.repo, &gone) else {
-        return Ok(None);
-    };
-    let way = match saved {
-        Some(saved) if has_more(ws, &saved, staged.into_iter().collect())? => way(ws, session)?,
+    let made = worktree::make_again(&ws.repo, &left.worktree).map_err(|source| Error::GoneWorktree {
+        path: left.worktree.path.clone(),
+        source,
+    })?;
+    let way = match &left.saved {
+        Some((work, saved)) if has_more(ws, saved, left.staged.into_iter().collect())? => {
+            way(ws, session, *work)?
+        }
         _ => String::new(),
     };
     let lost = Some(format!(
@@ -74,8 +61,57 @@ pub fn again(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Opti
     standing(ws, run_dir)
 }
 
+/// What git has of a worktree whose directory is gone, and no snapshot.
+pub struct Left {
+    pub worktree: Worktree,
+    /// The commit that its HEAD stands on.
+    pub head: ObjectId,
+    /// The files of which its index has something else than was saved.
+    staged: Vec<BString>,
+    /// The work that was last saved there or put there.
+    saved: Option<(ObjectId, Work)>,
+}
+
+/// Tells what git has of it that is not saved, if its directory is gone.
+pub fn left(ws: &Workspace, session: &Session, place: &Place) -> Result<Option<Left>> {
+    let path = Path::new(place.path.as_os_str());
+    if !is_missing(place) {
+        return Ok(None);
+    }
+    let Some(worktree) = worktree::at(&ws.repo, path)?.filter(|found| !found.exists) else {
+        return Ok(None);
+    };
+    let Some(head) = head(ws, &worktree)? else {
+        return Ok(None);
+    };
+    let summary = &session.event.summary;
+    let work = match is_outdated(ws, session, Some(place))? {
+        true => place.saved(),
+        false => summary.work,
+    };
+    let saved = match work {
+        // What can't be read has saved nothing.
+        Some(work) => snapshot::read(&ws.repo, work).ok().map(|saved| (work, saved)),
+        None => None,
+    };
+    let (saved_head, index) = match (&saved, summary.base) {
+        (Some((_, saved)), _) => (saved.head, saved.index_tree),
+        (None, Some(base)) => (Some(base), objects::tree_of(&ws.repo, base)?),
+        (None, None) => return Ok(None),
+    };
+    // An index that can't be read has nothing for anybody.
+    let staged = worktree::staged_since(&ws.repo, &worktree, index).unwrap_or_default();
+    let is_saved = saved_head == Some(head) && staged.is_empty();
+    Ok((!is_saved).then_some(Left {
+        worktree,
+        head,
+        staged,
+        saved,
+    }))
+}
+
 /// Whether a snapshot has what was never staged since: files in a state of their own, or what no index can have.
-fn has_more(ws: &Workspace, saved: &Work, staged: HashSet<gix::bstr::BString>) -> Result<bool> {
+fn has_more(ws: &Workspace, saved: &Work, staged: HashSet<BString>) -> Result<bool> {
     let manifest = &saved.manifest;
     if !manifest.nested.is_empty() || !manifest.submodules.is_empty() {
         return Ok(true);
@@ -84,11 +120,10 @@ fn has_more(ws: &Workspace, saved: &Work, staged: HashSet<gix::bstr::BString>) -
     Ok(own.iter().any(|name| !staged.contains(name)))
 }
 
-/// The way to what was saved last.
-fn way(ws: &Workspace, session: &Session) -> Result<String> {
-    let work = session.event.summary.work;
+/// The way to a work, by the first event that names it.
+fn way(ws: &Workspace, session: &Session, work: ObjectId) -> Result<String> {
     let history = ws.store().history(session)?;
-    let first = history.iter().find(|(_, event)| event.summary.work == work);
+    let first = history.iter().find(|(_, event)| event.summary.work == Some(work));
     let way = first.map(|(_, event)| {
         let (id, seq) = (session.id(), event.seq);
         format!("; what was saved before it: 'git session restore --at {seq} {id}'")

@@ -15,6 +15,7 @@ use super::environment::{supervisor_environment, variables};
 use super::error::{Error, Result};
 use super::exec::for_a_shell;
 use super::frozen::{melt, thaw};
+use super::gone;
 use super::local::{Guard, RunDir};
 use super::machine::random_word;
 use super::push;
@@ -23,7 +24,8 @@ use super::records::{Phase, Run, Variables};
 use super::recover::{check_unless_stale, reconcile};
 use super::relay::{Push, arrange};
 use super::remotes::home;
-use super::standing::standing;
+use super::settle::{End, settle};
+use super::standing::{is_outdated, place, standing};
 use super::tracking::{What, names};
 use super::trust::{self, Trust};
 use super::workspace::Workspace;
@@ -252,6 +254,9 @@ fn launch_here(
         }
         session = melt(ws, &run_dir, &run, id)?;
     }
+    if kind == Kind::Resume {
+        session = regain(ws, &run_dir, session)?;
+    }
     let cleared = trust::check(ws, &session, trust)?;
     let mut spec = spec(ws, &session)?;
     if cleared.is_foreign {
@@ -267,6 +272,18 @@ fn launch_here(
     let unrestored = ready.unrestored.clone();
     run(ws, &guard, &session, program, &spec, variables, ready)
         .map_err(|error| aside::named(unrestored, error))
+}
+
+/// Has a worktree again whose directory is gone, where git has of it what is not saved, and records that.
+fn regain(ws: &Workspace, run_dir: &RunDir, session: Session) -> Result<Session> {
+    gone::again(ws, &session, run_dir)?;
+    let place = place(ws, run_dir)?;
+    let lost = place.as_ref().and_then(|place| place.lost.as_ref());
+    let is_told = lost.is_none_or(|lost| session.event.summary.unsaved.contains(lost));
+    if is_told || is_outdated(ws, &session, place.as_ref())? {
+        return Ok(session);
+    }
+    settle(ws, session.id(), Kind::Checkpoint, &End::default())
 }
 
 /// Lets the worker run in a worktree that is ready.

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 
 use super::error::{Error, Result};
+use super::gone;
 use super::local::{Guard, RunDir};
 use super::records::Place;
 use super::standing::{is_missing, place, reason, standing};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
-use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks};
+use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
 use crate::session::{Arg, SessionId, Spec};
+use crate::store::Session;
 use crate::worker::Lease;
 
 /// What a command that was killed left of its plan; what it had only begun is removed.
@@ -163,22 +165,31 @@ pub fn add(
     Ok(())
 }
 
-/// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped.
-pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
+/// Lets the worktree of an ended session go: HEAD no longer holds the branch, and the lock is dropped. Where its
+/// directory is gone, and git has of it what is not saved, it stays locked.
+pub fn park(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
+    let before = place(ws, run_dir)?;
+    let left = match &before {
+        Some(place) => gone::left(ws, session, place)?,
+        None => None,
+    };
+    if let (Some(place), Some(left)) = (&before, left) {
+        let_branch_go(ws, &left.worktree)?;
+        return run_dir.write_place(&Place {
+            parked: true,
+            ..place.clone()
+        });
+    }
     let place = match begun_before(ws, run_dir, None) {
         // There is nothing of ours that could be let go.
-        Err(Error::PathTaken(_) | Error::BrokenWorktree { .. }) => place(ws, run_dir)?,
+        Err(Error::PathTaken(_) | Error::BrokenWorktree { .. }) => before,
         place => place?,
     };
     let Some(place) = place else {
         return Ok(());
     };
     if let Some(found) = standing(ws, run_dir)? {
-        if let Head::Branch(name) = &found.head
-            && let Some(Target::Object(tip)) = ws.repo.refs().get(&name.to_string())?
-        {
-            worktree::detach_head(&ws.repo, &found, tip)?;
-        }
+        let_branch_go(ws, &found)?;
         worktree::unlock(&ws.repo, &found)?;
     }
     let path = match standing(ws, run_dir)? {
@@ -190,4 +201,14 @@ pub fn park(ws: &Workspace, run_dir: &RunDir) -> Result<()> {
         parked: true,
         ..place
     })
+}
+
+/// Puts its HEAD on the bare commit, so that the branch can be checked out elsewhere.
+fn let_branch_go(ws: &Workspace, found: &Worktree) -> Result<()> {
+    if let Head::Branch(name) = &found.head
+        && let Some(Target::Object(tip)) = ws.repo.refs().get(&name.to_string())?
+    {
+        worktree::detach_head(&ws.repo, found, tip)?;
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::aside::ignored;
 use super::branch;
 use super::error::{Error, Result};
+use super::gone;
 use super::mode::Mode;
 use super::record::load;
 use super::records::Place;
@@ -166,15 +167,16 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
             ignored,
         });
     }
-    if let Some(gone) = gone(ws, place.as_ref())? {
-        if prune.mode == Mode::Do {
+    if let Some(gone) = gone_since(ws, place.as_ref())? {
+        let kept = why_gone_is_kept(ws, &session, place.as_ref(), &gone)?;
+        if kept.is_none() && prune.mode == Mode::Do {
             worktree::remove(&ws.repo, &gone, &ws.trash())?;
             run_dir.clear_place()?;
         }
         findings.push(Finding {
             id: id.clone(),
             what: What::Worktree(gone.path),
-            kept: None,
+            kept,
             ignored: None,
         });
     }
@@ -224,7 +226,7 @@ fn prune_asides(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Ve
 
 /// What git still has of a parked worktree whose directory somebody removed; that with repositories of submodules
 /// stays.
-fn gone(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
+fn gone_since(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
     let Some(place) = place.filter(|place| place.parked) else {
         return Ok(None);
     };
@@ -232,7 +234,30 @@ fn gone(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
         return Ok(None);
     }
     let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
-    Ok(found.filter(|found| !found.exists && found.lock.is_none() && !worktree::has_modules(found)))
+    Ok(found.filter(|found| !found.exists && !worktree::has_modules(found)))
+}
+
+/// The reason for which that stays; none if all that is in it is saved.
+fn why_gone_is_kept(
+    ws: &Workspace,
+    session: &Session,
+    place: Option<&Place>,
+    gone: &Worktree,
+) -> Result<Option<Kept>> {
+    if gone.lock.is_some() && !is_locked_for(gone, session.id()) {
+        return Ok(gone.lock.as_deref().map(locked));
+    }
+    let left = match place {
+        Some(place) => gone::left(ws, session, place)?,
+        None => None,
+    };
+    Ok(left.map(|left| {
+        Kept::Unsaved(format!(
+            "its directory is gone, and what was committed or staged there, on {}, is not saved: 'git worktree repair' \
+             brings back one that was moved, 'git worktree remove --force --force' lets go of it",
+            left.head
+        ))
+    }))
 }
 
 fn is_due(session: &Session, older_than: Option<Duration>) -> bool {

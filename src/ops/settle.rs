@@ -95,7 +95,7 @@ pub fn settle(ws: &Workspace, id: &SessionId, kind: Kind, end: &End) -> Result<S
 pub fn finish(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
     note_commits(ws, session, run_dir)?;
     if session.event.summary.state == State::Terminated {
-        park(ws, run_dir)?;
+        park(ws, session, run_dir)?;
     }
     forget_run(session, run_dir)
 }
@@ -157,9 +157,11 @@ pub fn save(ws: &Workspace, session: &Session) -> Result<Vec<String>> {
 /// Takes a snapshot and moves this clone's work ref to it.
 fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, locks: Locks) -> Result<Saved> {
     let summary = &session.event.summary;
-    let was_at_work = summary.state == State::Running || summary.frozen;
+    let stands_still = matches!(summary.state, State::Pending | State::Suspended) && !summary.frozen;
+    let before = place(ws, run_dir)?;
+    let outdated = stands_still && run_dir.run()?.is_none() && is_outdated(ws, session, before.as_ref())?;
     let found = match standing(ws, run_dir)? {
-        None if was_at_work && matches!(locks, Locks::MoveAside) => gone::again(ws, session, run_dir)?,
+        None if !outdated && matches!(locks, Locks::MoveAside) => gone::again(ws, session, run_dir)?,
         found => found,
     };
     let lost_before = place(ws, run_dir)?.and_then(|place| place.lost);
@@ -171,12 +173,7 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
             unsaved: Vec::new(),
         });
     };
-    let stands_still = matches!(summary.state, State::Pending | State::Suspended) && !summary.frozen;
-    if stands_still
-        && kind != Kind::Checkpoint
-        && run_dir.run()?.is_none()
-        && is_outdated(ws, session, place(ws, run_dir)?.as_ref())?
-    {
+    if outdated && kind != Kind::Checkpoint {
         // What is in it was saved before the session went on elsewhere, and is no part of its work now.
         return Ok(Saved {
             captured: None,

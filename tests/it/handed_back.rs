@@ -115,6 +115,25 @@ on_every_format! {
         assert!(!a.session("show moves").ok().text().contains(&hint));
     }
 
+    fn what_was_committed_since_in_a_worktree_that_is_gone_is_named_too(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let a = &team[0];
+        let dir = a.worktree(ID);
+        a.git_in(&dir, "switch -q --detach");
+        fs::write(dir.join("made.txt"), "changed since\n").unwrap();
+        fs::write(dir.join("left.txt"), "left\n").unwrap();
+        a.git_in(&dir, "commit -q -a --allow-empty -m since");
+        a.git_in(&dir, "add made.txt");
+        fs::remove_dir_all(&dir).unwrap();
+        let said = goes_on(&team, &mut held);
+        assert!(said.contains("neither committed nor staged: it is gone"), "{said}");
+        let back = a.session(&hint_in(&said)).ok().text();
+        assert_eq!(fs::read_to_string(format!("{back}/made.txt")).unwrap(), "changed since\n");
+        assert_eq!(a.git_in(Path::new(&back), "log -1 --format=%s"), "since");
+        assert_eq!(a.git("fsck --connectivity-only --unreachable"), "");
+    }
+
     fn what_was_changed_since_is_named_where_its_command_is_not_here(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);

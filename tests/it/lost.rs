@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git_session::worker::Platform;
 use rustix::process::{Pid, Signal};
@@ -120,7 +120,183 @@ fn a_change_in_a_reftable_is_finished_by_git_when_its_caller_is_killed_with_its_
     sandbox.session("note noted -m another").ok();
 }
 
+/// Somebody commits, stages and leaves something in a worktree; gives the commit, and where that is.
+fn work_by_hand(sandbox: &Sandbox, id: &str) -> (String, PathBuf) {
+    let dir = sandbox.worktree(id);
+    let write = |name: &str, text: &str| fs::write(dir.join(name), format!("{text}\n")).unwrap();
+    write("done.txt", "done");
+    sandbox.git_in(&dir, "add done.txt");
+    sandbox.git_in(&dir, "commit -q --allow-empty -m 'by hand'");
+    write("half.txt", "half");
+    sandbox.git_in(&dir, "add half.txt");
+    write("lost.txt", "lost");
+    (sandbox.git_in(&dir, "rev-parse HEAD"), dir)
+}
+
 on_every_format! {
+    fn what_was_committed_in_a_worktree_that_is_gone_is_saved_and_comes_back(sandbox: &Sandbox) {
+        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
+            let mut held = sandbox.hold(&format!("--id {id} {options}"));
+            sandbox.order(&held, "echo checkpoint > untracked.txt");
+            sandbox.session(&format!("checkpoint {id}")).ok();
+            let script = "echo done > done.txt; git add done.txt; git commit -q -m done; echo half > half.txt; \
+                          git add half.txt; echo lost > lost.txt";
+            sandbox.order(&held, script);
+            let head = sandbox.git_in(&sandbox.worktree(id), "rev-parse HEAD");
+            sandbox.kill_supervisor(&held);
+            processes::kill_and_wait(held.pid);
+            let root = sandbox.worktree(id).parent().unwrap().to_owned();
+            fs::remove_dir_all(&root).unwrap();
+            fs::create_dir_all(root.join(format!(".{id}.again/somebody's"))).unwrap();
+            sandbox.session(&format!("recover {id}")).ok();
+            assert_eq!(fs::read_dir(&root).unwrap().count(), 2, "it is somebody else's");
+            fs::remove_dir_all(root.join(format!(".{id}.again"))).unwrap();
+            assert_eq!(sandbox.trailer(id, "Head"), head);
+            let lost = sandbox.trailer(id, "Unsaved");
+            let told = format!("it is gone; what was saved before it: 'git session restore --at 3 {id}'");
+            assert!(lost.ends_with(&told), "{lost}");
+            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
+            sandbox.git("worktree prune");
+            sandbox.git("reflog expire --expire=now --all");
+            sandbox.git("gc -q --prune=now");
+            sandbox.resume(&mut held);
+            sandbox.order(&held, "grep -q done done.txt && grep -q half half.txt");
+            assert_eq!(sandbox.git_in(&sandbox.worktree(id), "status --short"), "A  half.txt");
+            if id == "branch" {
+                assert_eq!(sandbox.git_in(&sandbox.worktree(id), "symbolic-ref --short HEAD"), "session/branch");
+            }
+            sandbox.let_end(&held, 0);
+        }
+        // What the last snapshot had beside is still there, by its number.
+        sandbox.session("restore branch --at 3").ok();
+        let restored = sandbox.worktree("branch@3").join("untracked.txt");
+        assert_eq!(fs::read_to_string(restored).unwrap(), "checkpoint\n");
+    }
+
+    fn what_went_with_a_worktree_that_is_gone_is_told_by_the_end_too(sandbox: &Sandbox) {
+        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
+            let held = sandbox.hold(&format!("--id {id} {options}"));
+            sandbox.order(&held, "echo checkpoint > untracked.txt");
+            sandbox.session(&format!("checkpoint {id}")).ok();
+            sandbox.order(&held, "echo half > half.txt; git add half.txt; echo lost > lost.txt");
+            sandbox.kill_supervisor(&held);
+            processes::kill_and_wait(held.pid);
+            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
+            // It is empty, and none of git's.
+            fs::create_dir(sandbox.worktree(id)).unwrap();
+            let way = format!("'git session restore --at 3 {id}'");
+            sandbox.session(&format!("terminate {id}")).ok().says("neither committed nor staged: it is gone").says(&way);
+            assert_eq!(sandbox.events(id), ["create", "start", "checkpoint", "suspend", "terminate"]);
+            assert!(sandbox.trailer(id, "Unsaved").ends_with(&way));
+            assert_eq!(sandbox.saved(id, "half.txt"), "half");
+            let late = sandbox.worktree(id).join("late.txt");
+            fs::write(&late, "late").unwrap();
+            sandbox.session("prune").ok().says("keeps worktree").says("its files have changed");
+            fs::remove_file(&late).unwrap();
+            sandbox.session("prune").ok().says("removed worktree");
+            sandbox.session(&format!("restore {id} --at 3")).ok();
+            assert!(sandbox.worktree(&format!("{id}@3")).join("untracked.txt").exists());
+        }
+    }
+
+    fn what_was_committed_in_a_frozen_sessions_worktree_that_is_gone_comes_back(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id ice --no-branch");
+        sandbox.session("suspend --freeze ice").ok();
+        let dir = sandbox.worktree("ice");
+        fs::write(dir.join("done.txt"), "done\n").unwrap();
+        sandbox.git_in(&dir, "add done.txt");
+        sandbox.git_in(&dir, "commit -q -m done");
+        let head = sandbox.git_in(&dir, "rev-parse HEAD");
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&dir, "rev-parse HEAD"), head);
+        sandbox.order(&held, "grep -q done done.txt");
+        sandbox.let_end(&held, 0);
+        // What it had lost is no fact of what it did since.
+        assert_eq!(sandbox.trailer("ice", "Unsaved"), "");
+    }
+
+    fn what_was_committed_in_a_suspended_sessions_worktree_that_is_gone_comes_back(sandbox: &Sandbox) {
+        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
+            let mut held = sandbox.hold(&format!("--id {id} {options}"));
+            sandbox.order(&held, "echo saved > untracked.txt");
+            sandbox.session(&format!("suspend {id}")).ok();
+            let (head, dir) = work_by_hand(sandbox, id);
+            fs::remove_dir_all(&dir).unwrap();
+            let way = format!("'git session restore --at 3 {id}'");
+            let said = sandbox.resume(&mut held).stderr;
+            assert!(said.contains("neither committed nor staged: it is gone") && said.contains(&way), "{said}");
+            assert_eq!(sandbox.events(id), ["create", "start", "suspend", "checkpoint", "resume"]);
+            assert_eq!(sandbox.git_in(&dir, "rev-parse HEAD"), head);
+            sandbox.order(&held, "grep -q done done.txt && grep -q half half.txt");
+            sandbox.session(&format!("suspend {id}")).ok();
+            assert_eq!(sandbox.trailer(id, "Unsaved"), "");
+            // As it is saved now, it comes back whole.
+            fs::remove_dir_all(&dir).unwrap();
+            let said = sandbox.resume(&mut held).stderr;
+            assert!(!said.contains("warning"), "{said}");
+            sandbox.let_end(&held, 0);
+        }
+    }
+
+    fn what_was_committed_in_a_suspended_sessions_worktree_that_is_gone_is_saved_at_its_end(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id apart --no-branch");
+        sandbox.session("suspend apart").ok();
+        let (head, dir) = work_by_hand(sandbox, &held.id);
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.session("terminate apart").ok().says("neither committed nor staged: it is gone");
+        assert_eq!(sandbox.trailer("apart", "Head"), head);
+        assert_eq!(sandbox.saved("apart", "half.txt"), "half");
+        sandbox.session("prune").ok().says("removed worktree");
+    }
+
+    fn what_was_committed_in_an_ended_sessions_worktree_that_is_gone_is_not_pruned(sandbox: &Sandbox) {
+        sandbox.session("run --id over -- true").ok();
+        let (head, dir) = work_by_hand(sandbox, "over");
+        let elsewhere = sandbox.root().join("elsewhere");
+        fs::rename(&dir, &elsewhere).unwrap();
+        let kept = format!("what was committed or staged there, on {head}, is not saved");
+        sandbox.session("prune").ok().says("over: keeps worktree").says(&kept);
+        sandbox.git(&format!("worktree repair {}", shell_words::quote(elsewhere.to_str().unwrap())));
+        fs::rename(&elsewhere, &dir).unwrap();
+        sandbox.git(&format!("worktree repair {}", shell_words::quote(dir.to_str().unwrap())));
+        sandbox.session("prune").ok().says("over: keeps worktree").says("it was changed since it was saved");
+        fs::remove_dir_all(&dir).unwrap();
+        let quoted = shell_words::quote(dir.to_str().unwrap()).into_owned();
+        sandbox.git(&format!("worktree remove --force --force {quoted}"));
+        sandbox.session("prune").ok().says("nothing to prune");
+    }
+
+    fn what_was_committed_in_a_worktree_that_cannot_be_made_again_stays_with_git(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id apart --no-branch");
+        sandbox.kill_supervisor(&held);
+        processes::kill_and_wait(held.pid);
+        let (head, dir) = work_by_hand(sandbox, "apart");
+        let root = dir.parent().unwrap().to_owned();
+        fs::remove_dir_all(&root).unwrap();
+        fs::write(&root, "in the way").unwrap();
+        sandbox.session("recover").ok();
+        let unsaved = "is not saved, and its directory, which is gone, can't be made again";
+        assert!(sandbox.trailer("apart", "Unsaved").contains(unsaved));
+        sandbox.session("resume apart").fails(1).says(unsaved);
+        // Nothing of it goes with the end either.
+        sandbox.session("new --id other -- true").ok();
+        sandbox.session("prune").ok();
+        assert_eq!(sandbox.git("rev-parse worktrees/apart/HEAD"), head);
+        fs::remove_file(&root).unwrap();
+        sandbox.resume(&mut held);
+        assert_eq!(sandbox.git_in(&dir, "rev-parse HEAD"), head);
+        sandbox.order(&held, "grep -q half half.txt");
+        sandbox.session("suspend apart").ok();
+        let (head, _) = work_by_hand(sandbox, "apart");
+        fs::remove_dir_all(&root).unwrap();
+        fs::write(&root, "in the way").unwrap();
+        sandbox.session("terminate apart").ok().says(unsaved);
+        sandbox.session("prune").ok().says("keeps worktree").says("is not saved");
+        assert_eq!(sandbox.git("rev-parse worktrees/apart/HEAD"), head);
+        fs::remove_file(&root).unwrap();
+    }
+
     fn a_git_that_is_killed_with_its_worker_leaves_no_lock(sandbox: &Sandbox) {
         let held = sandbox.hold("--id locking");
         let mut locks = vec![sandbox.file(".git/index.lock")];
@@ -399,88 +575,6 @@ on_one_format! {
         assert_eq!(fs::read_to_string(half.join("new.txt")).unwrap(), "new\n");
         // One that is whole is only in the way.
         sandbox.session("restore done").fails(1).says("exists already");
-    }
-
-    fn what_was_committed_in_a_worktree_that_is_gone_is_saved_and_comes_back(sandbox: &Sandbox) {
-        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
-            let mut held = sandbox.hold(&format!("--id {id} {options}"));
-            sandbox.order(&held, "echo checkpoint > untracked.txt");
-            sandbox.session(&format!("checkpoint {id}")).ok();
-            let script = "echo done > done.txt; git add done.txt; git commit -q -m done; echo half > half.txt; \
-                          git add half.txt; echo lost > lost.txt";
-            sandbox.order(&held, script);
-            let head = sandbox.git_in(&sandbox.worktree(id), "rev-parse HEAD");
-            sandbox.kill_supervisor(&held);
-            processes::kill_and_wait(held.pid);
-            let root = sandbox.worktree(id).parent().unwrap().to_owned();
-            fs::remove_dir_all(&root).unwrap();
-            fs::create_dir_all(root.join(format!(".{id}.again/somebody's"))).unwrap();
-            sandbox.session(&format!("recover {id}")).ok();
-            assert_eq!(fs::read_dir(&root).unwrap().count(), 2, "it is somebody else's");
-            fs::remove_dir_all(root.join(format!(".{id}.again"))).unwrap();
-            assert_eq!(sandbox.trailer(id, "Head"), head);
-            let lost = sandbox.trailer(id, "Unsaved");
-            let told = format!("it is gone; what was saved before it: 'git session restore --at 3 {id}'");
-            assert!(lost.ends_with(&told), "{lost}");
-            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
-            sandbox.git("worktree prune");
-            sandbox.git("reflog expire --expire=now --all");
-            sandbox.git("gc -q --prune=now");
-            sandbox.resume(&mut held);
-            sandbox.order(&held, "grep -q done done.txt && grep -q half half.txt");
-            assert_eq!(sandbox.git_in(&sandbox.worktree(id), "status --short"), "A  half.txt");
-            if id == "branch" {
-                assert_eq!(sandbox.git_in(&sandbox.worktree(id), "symbolic-ref --short HEAD"), "session/branch");
-            }
-            sandbox.let_end(&held, 0);
-        }
-        // What the last snapshot had beside is still there, by its number.
-        sandbox.session("restore branch --at 3").ok();
-        let restored = sandbox.worktree("branch@3").join("untracked.txt");
-        assert_eq!(fs::read_to_string(restored).unwrap(), "checkpoint\n");
-    }
-
-    fn what_went_with_a_worktree_that_is_gone_is_told_by_the_end_too(sandbox: &Sandbox) {
-        for (id, options) in [("branch", ""), ("apart", "--no-branch")] {
-            let held = sandbox.hold(&format!("--id {id} {options}"));
-            sandbox.order(&held, "echo checkpoint > untracked.txt");
-            sandbox.session(&format!("checkpoint {id}")).ok();
-            sandbox.order(&held, "echo half > half.txt; git add half.txt; echo lost > lost.txt");
-            sandbox.kill_supervisor(&held);
-            processes::kill_and_wait(held.pid);
-            fs::remove_dir_all(sandbox.worktree(id)).unwrap();
-            // It is empty, and none of git's.
-            fs::create_dir(sandbox.worktree(id)).unwrap();
-            let way = format!("'git session restore --at 3 {id}'");
-            sandbox.session(&format!("terminate {id}")).ok().says("neither committed nor staged: it is gone").says(&way);
-            assert_eq!(sandbox.events(id), ["create", "start", "checkpoint", "suspend", "terminate"]);
-            assert!(sandbox.trailer(id, "Unsaved").ends_with(&way));
-            assert_eq!(sandbox.saved(id, "half.txt"), "half");
-            let late = sandbox.worktree(id).join("late.txt");
-            fs::write(&late, "late").unwrap();
-            sandbox.session("prune").ok().says("keeps worktree").says("its files have changed");
-            fs::remove_file(&late).unwrap();
-            sandbox.session("prune").ok().says("removed worktree");
-            sandbox.session(&format!("restore {id} --at 3")).ok();
-            assert!(sandbox.worktree(&format!("{id}@3")).join("untracked.txt").exists());
-        }
-    }
-
-    fn what_was_committed_in_a_frozen_sessions_worktree_that_is_gone_comes_back(sandbox: &Sandbox) {
-        let mut held = sandbox.hold("--id ice --no-branch");
-        sandbox.session("suspend --freeze ice").ok();
-        let dir = sandbox.worktree("ice");
-        fs::write(dir.join("done.txt"), "done\n").unwrap();
-        sandbox.git_in(&dir, "add done.txt");
-        sandbox.git_in(&dir, "commit -q -m done");
-        let head = sandbox.git_in(&dir, "rev-parse HEAD");
-        fs::remove_dir_all(&dir).unwrap();
-        sandbox.resume(&mut held);
-        assert_eq!(sandbox.git_in(&dir, "rev-parse HEAD"), head);
-        sandbox.order(&held, "grep -q done done.txt");
-        sandbox.let_end(&held, 0);
-        // What it had lost is no fact of what it did since.
-        assert_eq!(sandbox.trailer("ice", "Unsaved"), "");
     }
 
     fn an_empty_directory_in_the_place_of_a_worktree_is_in_nobodys_way(sandbox: &Sandbox) {

@@ -1,5 +1,6 @@
 //! A worker that does as it is told, and stays until it is told to end.
 
+use super::run::Run;
 use super::{Sandbox, processes};
 
 /// A session whose worker waits for orders.
@@ -42,10 +43,12 @@ impl Sandbox {
         (held.pid, held.supervisor) = (pids[0], pids[1]);
     }
 
-    /// Resumes a held session and meets its new worker.
-    pub fn resume(&self, held: &mut Held) {
-        self.session(&format!("resume {}", held.id)).ok();
+    /// Resumes a held session and meets its new worker; gives what was said.
+    pub fn resume(&self, held: &mut Held) -> Run {
+        let run = self.session(&format!("resume {}", held.id));
+        run.ok();
         self.meet(held);
+        run
     }
 
     /// Lets a held worker run a script in its shell, and waits until that is done.
