@@ -149,6 +149,13 @@ fn look(ws: &Workspace, ids: &[SessionId], report: &mut Report) -> Result<Here> 
             here.seen.entry(id).or_default().push((remote, tip));
         }
     }
+    let targets: HashMap<Vec<u8>, Target> = refs
+        .list(names::SESSIONS)?
+        .into_iter()
+        .map(|reference| (reference.name.into(), reference.target))
+        .collect();
+    let listing = ws.store().list()?;
+    // After the logs: work is there before they name it.
     for reference in refs.list(names::WORKS)? {
         let work = reference.name.to_str().ok().and_then(names::work_of);
         if let (Some((id, clone)), Target::Object(tip)) = (work, reference.target)
@@ -157,12 +164,6 @@ fn look(ws: &Workspace, ids: &[SessionId], report: &mut Report) -> Result<Here> 
             here.works.entry(id).or_default().push((clone.to_owned(), tip));
         }
     }
-    let targets: HashMap<Vec<u8>, Target> = refs
-        .list(names::SESSIONS)?
-        .into_iter()
-        .map(|reference| (reference.name.into(), reference.target))
-        .collect();
-    let listing = ws.store().list()?;
     for (name, why) in listing.skipped {
         let id = name.to_str().ok().and_then(|name| names::session_of(name).ok());
         let Some(id) = id.filter(&wanted) else {
