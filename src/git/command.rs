@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -344,11 +344,12 @@ impl Cmd {
         })
     }
 
-    /// Runs to the end on the caller's own stdout and stderr; gives the exit code.
+    /// Runs to the end on the caller's own stdout and stderr; gives the exit code, 0 also where nobody reads any more.
     pub fn show(mut self) -> Result<i32> {
         let what = format!("git {}", self.verb);
         let status = self.command.status().map_err(Error::io(what))?;
-        Ok(status.code().unwrap_or(128))
+        let unread = status.signal() == Some(rustix::process::Signal::PIPE.as_raw());
+        Ok(if unread { 0 } else { status.code().unwrap_or(128) })
     }
 }
 

@@ -309,6 +309,16 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn nobody_has_to_read_to_the_end(sandbox: &Sandbox) {
+        sandbox.run_script("--id long", "seq 100000 | tee numbers").ok();
+        for verb in ["diff long", "output long", "log long", "list --all --json"] {
+            let script = format!("{{ \"$0\" {verb}; echo $? >../code; }} | head -c 1 >/dev/null");
+            let run = sandbox.command("sh").args(["-c", &script, env!("CARGO_BIN_EXE_git-session")]).within(&sandbox.repo()).run();
+            assert_eq!(run.ok().stderr, "", "{verb}");
+            assert_eq!(fs::read_to_string(sandbox.root().join("code")).unwrap(), "0\n", "{verb}");
+        }
+    }
+
     fn a_reference_that_nobody_can_read_hides_no_other(sandbox: &Sandbox) {
         sandbox.will_be_broken();
         sandbox.new_session("--id good -- true");
