@@ -16,10 +16,11 @@ use crate::worker::{self, Ladder};
 ///
 /// # Errors
 /// Processes that can't be held: then all of them go on.
-pub fn hold(run_dir: &RunDir, id: &SessionId, run: &Run, reason: Option<String>) -> Result<()> {
+pub fn hold(ws: &Workspace, id: &SessionId, run: &Run, reason: Option<String>) -> Result<()> {
+    let run_dir = ws.run_dir(id);
     run_dir.write_intent(&intent(run, IntentKind::Freeze, reason, DAY))?;
     let target = run_dir.target(Some(run));
-    let frozen = match worker::freeze(&target) {
+    let frozen = match worker::freeze(&target, || !ws.repo.refs().are_locked()) {
         Ok(frozen) => frozen,
         Err(error) => {
             // Some may stand still by now, of a session that nobody calls frozen.

@@ -135,7 +135,7 @@ pub fn checkpoint(ws: &mut Workspace, id: &SessionId) -> Result<Session> {
         .intent(&run.attempt, Timestamp::now())?
         .filter(|intent| !matches!(intent.kind, IntentKind::Pause | IntentKind::Freeze));
     run_dir.write_intent(&intent(&run, IntentKind::Pause, None, DAY))?;
-    let settled = match freeze(&target) {
+    let settled = match freeze(&target, || !ws.repo.refs().are_locked()) {
         Ok(frozen) => {
             let settled = match frozen.moving.is_empty() {
                 true => settle(ws, id, Kind::Checkpoint, &saved),
@@ -211,7 +211,7 @@ fn end(ws: &Workspace, _guard: &Guard, id: &SessionId, kind: Kind, stop: &Stop) 
     };
     check_known(id, &run)?;
     match stop.how {
-        How::Freeze => hold(&run_dir, id, &run, stop.reason.clone())?,
+        How::Freeze => hold(ws, id, &run, stop.reason.clone())?,
         How::Ask | How::Kill => {
             let by_itself = bring_down(&run_dir, id, &run, &spec, kind, stop)?;
             if by_itself && session.event.summary.state == State::Running {

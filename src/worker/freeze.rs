@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_millis(250);
 /// The pauses between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+/// How long a job goes on that must not stand where it stood; it doubles with each further time.
+const GO_ON: Duration = Duration::from_millis(5);
+/// How often it is let go on for that.
+const TIMES: u32 = 8;
 
 /// What a freeze has done.
 #[derive(Debug, Clone, Default)]
@@ -39,9 +43,12 @@ impl Frozen {
 
 /// Stops every process of a job, and returns when two looks in a row find none that moves.
 ///
+/// `may_stand` tells whether they may stand where they do, as with nothing in their hands that others need. If not, they
+/// go on for a moment; after eight times, and some 1.3 seconds, they stand all the same.
+///
 /// Takes up to five seconds. When some are still moving the caller decides whether to [release](Frozen::release) the
 /// others; after an error, whether to [`thaw`] all. Errors only where the table of processes can't be read.
-pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
+pub fn freeze(target: &Target, may_stand: impl Fn() -> bool) -> Result<Frozen, PlatformError> {
     let start = Instant::now();
     let mut frozen = Frozen::default();
     let mut known: HashSet<ProcessId> = HashSet::new();
@@ -49,6 +56,7 @@ pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
     let mut attempt: Option<Instant> = None;
     let mut pause = PAUSES.0;
     let mut still = false;
+    let mut times = 0;
     loop {
         let moving: Vec<Process> = scan(target)?
             .into_iter()
@@ -56,10 +64,19 @@ pub fn freeze(target: &Target) -> Result<Frozen, PlatformError> {
             .collect();
         if moving.is_empty() {
             // The first look stops nothing that had already forked behind it; the second finds its child.
-            if still {
+            if !still {
+                still = true;
+                continue;
+            }
+            if times == TIMES || frozen.stopped.is_empty() || may_stand() {
                 return Ok(frozen);
             }
-            still = true;
+            send(target, frozen.stopped.clone(), Signal::CONT)?;
+            thread::sleep(GO_ON * 2_u32.pow(times));
+            times += 1;
+            still = false;
+            attempt = None;
+            pause = PAUSES.0;
             continue;
         }
         still = false;

@@ -621,14 +621,36 @@ fn a_frozen_job_stands_still_until_thawed() {
         );
         sandbox.hear("up");
         let target = sandbox.by_group(&worker);
-        let frozen = freeze(&target).unwrap();
+        let frozen = freeze(&target, || true).unwrap();
         assert_eq!(names(&frozen.moving), [""; 0]);
         assert!(frozen.stopped.len() >= 2);
         assert!(wait_status(&worker, WaitOptions::UNTRACED).stopped());
-        let again = freeze(&target).unwrap();
+        let again = freeze(&target, || true).unwrap();
         assert_eq!((again.stopped, again.moving), (vec![], vec![]));
         assert_eq!(thaw(&target).unwrap().len(), 3);
         assert!(sandbox.hear("tick").starts_with("tick"));
+        let stopped = stop(&target, Ladder::Kill).unwrap();
+        assert!(stopped.killed && stopped.survivors.is_empty());
+        wait_status(&worker, WaitOptions::empty());
+    });
+}
+
+#[test]
+fn a_job_goes_on_until_it_may_stand_where_it_stands() {
+    forms(|platform| {
+        let sandbox = Sandbox::new(platform).fifo("up");
+        let worker = sandbox.spawn("touch held; trap 'rm -f held' CONT; echo up > up; while :; do :; done");
+        sandbox.hear("up");
+        let target = sandbox.by_group(&worker);
+        let held = sandbox.path("held");
+        let frozen = freeze(&target, || !held.exists()).unwrap();
+        assert_eq!((frozen.stopped.len(), frozen.moving), (1, vec![]));
+        assert!(!held.exists());
+        assert!(wait_status(&worker, WaitOptions::UNTRACED).stopped());
+        // What can't be otherwise is no reason not to hold it.
+        thaw(&target).unwrap();
+        let frozen = freeze(&target, || false).unwrap();
+        assert_eq!((frozen.stopped.len(), frozen.moving), (1, vec![]));
         let stopped = stop(&target, Ladder::Kill).unwrap();
         assert!(stopped.killed && stopped.survivors.is_empty());
         wait_status(&worker, WaitOptions::empty());

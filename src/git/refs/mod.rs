@@ -151,6 +151,14 @@ impl<'r> Refs<'r> {
         abandoned::clear(self.repo);
     }
 
+    /// Whether somebody has all references locked: those of a reftable, or those that are packed.
+    pub fn are_locked(&self) -> bool {
+        match self.repo.ref_format() {
+            RefFormat::Files => self.repo.common_dir().join("packed-refs.lock").exists(),
+            RefFormat::Reftable => abandoned::lock(self.repo).exists(),
+        }
+    }
+
     /// As [`Refs::unlock_after_crash`], for the HEAD of the worktree whose own directory that is.
     pub fn unlock_head_after_crash(&self, git_dir: &Path) {
         match self.repo.ref_format() {
