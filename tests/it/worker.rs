@@ -644,13 +644,13 @@ fn a_job_goes_on_until_it_may_stand_where_it_stands() {
         let target = sandbox.by_group(&worker);
         let held = sandbox.path("held");
         let frozen = freeze(&target, || !held.exists()).unwrap();
-        assert_eq!((frozen.stopped.len(), frozen.moving), (1, vec![]));
+        assert_eq!(names(&frozen.moving), [""; 0]);
         assert!(!held.exists());
         assert!(wait_status(&worker, WaitOptions::UNTRACED).stopped());
         // What can't be otherwise is no reason not to hold it.
         thaw(&target).unwrap();
         let frozen = freeze(&target, || false).unwrap();
-        assert_eq!((frozen.stopped.len(), frozen.moving), (1, vec![]));
+        assert_eq!(names(&frozen.moving), [""; 0]);
         let stopped = stop(&target, Ladder::Kill).unwrap();
         assert!(stopped.killed && stopped.survivors.is_empty());
         wait_status(&worker, WaitOptions::empty());
@@ -915,7 +915,8 @@ alone! {
             let target = alone.supervisor(supervisor);
             let stopped = stop(&target, ask(Signal::TERM)).unwrap();
             assert!(!stopped.killed && stopped.survivors.is_empty());
-            assert_eq!(names(&stopped.signalled), ["sleep"]);
+            // It may not have become a sleep yet.
+            assert_eq!(stopped.signalled.len(), 1);
             sandbox.assert_all_gone(&target);
         });
     }
