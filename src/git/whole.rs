@@ -47,6 +47,21 @@ pub fn broken(repo: &Repo, commits: &[(ObjectId, Option<ObjectId>)]) -> Result<V
     Ok(found)
 }
 
+/// Whether all objects that a commit needs and no reference has are here; what is in them is not looked at.
+pub fn is_complete(repo: &Repo, commit: ObjectId) -> Result<bool> {
+    // A partial clone has promises instead of objects, of which git alone knows.
+    let missing = match repo.config("extensions.partialClone") {
+        Some(_) => "--missing=allow-promisor",
+        None => "--missing=error",
+    };
+    let git = repo
+        .git()?
+        .args(["--no-replace-objects", "rev-list", "--objects", "--quiet"])
+        // References that lead nowhere are in nobody's way.
+        .args([missing, "--ignore-missing", &commit.to_string(), "--not", "--all"]);
+    Ok(git.output()?.status.success())
+}
+
 /// What is wrong with the objects between a base and these commits, if anything is.
 fn flaw(
     repo: &Repo,

@@ -239,12 +239,8 @@ fn step(ws: &Workspace, session: &Session, how: Claim, word: Option<&str>) -> Re
 /// Brings this clone's work reference onto the work that was taken over, so that what follows follows it.
 fn taken(ws: &Workspace, claim: &Session) -> Result<Session> {
     let id = claim.id();
-    let Some(work) = claim
-        .event
-        .summary
-        .work
-        .filter(|work| objects::exists(&ws.repo, *work))
-    else {
+    let summary = &claim.event.summary;
+    let Some(work) = summary.work.filter(|_| work::is_here(ws, summary)) else {
         return load(ws, id);
     };
     let (name, own) = work::own(ws, id)?;

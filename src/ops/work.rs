@@ -11,6 +11,7 @@ use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::Target;
 use crate::git::remote::{Fetched, Remote, Wanted};
+use crate::git::whole;
 use crate::session::{SessionId, State, Summary};
 use crate::store::{Session, names};
 
@@ -25,9 +26,24 @@ pub fn own(ws: &Workspace, id: &SessionId) -> Result<(String, Option<ObjectId>)>
 }
 
 /// Whether the work that the log names can be put back from what is here.
+///
+/// A fetch that was cut leaves what had come: the commit, and not all that it needs. What a reference has came whole.
 pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
     let wanted = summary.work.or(summary.head).or(summary.base);
-    wanted.is_none_or(|oid| objects::exists(&ws.repo, oid))
+    if !wanted.is_none_or(|oid| objects::exists(&ws.repo, oid)) {
+        return false;
+    }
+    let Some(work) = summary.work else { return true };
+    let has = |tip: ObjectId| objects::is_ancestor(&ws.repo, work, tip).unwrap_or(false);
+    let works = ws
+        .repo
+        .refs()
+        .list(&names::works(&summary.id))
+        .unwrap_or_default();
+    works
+        .iter()
+        .any(|reference| matches!(reference.target, Target::Object(tip) if has(tip)))
+        || whole::is_complete(&ws.repo, work).unwrap_or(false)
 }
 
 /// Refuses what needs the work that the log names where that has not come yet.

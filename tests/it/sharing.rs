@@ -91,6 +91,32 @@ on_every_format! {
         assert_eq!(b.state("moves"), "terminated");
     }
 
+    fn work_of_which_only_a_part_came_is_fetched_again(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let mut held = a.hold("--id moves");
+        a.order(&held, "head -c 3000000 /dev/urandom > big");
+        a.session("suspend moves").ok();
+        a.session("push").ok();
+        let big = std::fs::read(a.worktree("moves").join("big")).unwrap();
+        b.session("fetch").ok();
+        b.config("remote.origin.uploadpack", "cut() { git-upload-pack \"$@\" | dd bs=4096 count=400 status=none; }; cut");
+        b.session("fetch --work").exits(1);
+        b.session("resume --trust moves").exits(128);
+        let work = a.trailer("moves", "Work");
+        assert_eq!(b.git(&format!("cat-file -t {work}")), "commit");
+        assert_eq!(b.git("for-each-ref refs/session-work"), "");
+        b.session("show moves").ok().prints("(not here)");
+        b.git("config --global --unset remote.origin.uploadpack");
+        b.fifo("up0");
+        b.fifo("on0");
+        b.session("resume --trust moves").ok();
+        b.meet(&mut held);
+        assert_eq!(std::fs::read(b.worktree("moves").join("big")).unwrap(), big);
+        b.git("gc -q");
+        b.end("moves");
+    }
+
     fn work_of_another_clone_that_went_on_is_not_said_to_be_refused(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let (a, b) = (&team[0], &team[1]);
