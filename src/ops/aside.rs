@@ -2,6 +2,7 @@
 //! is lost.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +10,7 @@ use gix::ObjectId;
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::error::{Error, Result};
+use super::ignored::{ignored, is_dir};
 use super::local::RunDir;
 use super::machine::random_word;
 use super::records::{Aside, Place};
@@ -45,7 +47,7 @@ pub fn put_state(
     let kept = run_dir.path().join(format!("state.{}", random_word(6)?));
     match std::fs::rename(&state, &kept) {
         Ok(()) => Ok(Some(kept)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format!("cannot move '{}' away", state.display()))(
             error,
         )),
@@ -182,7 +184,7 @@ impl Back<'_> {
             // A command that was killed has put it back, or somebody has taken it.
             return;
         };
-        let is_within = is_within(self.to, &inner);
+        let is_within = make_way(self.to, &inner);
         let there = to.symlink_metadata();
         if is_within && there.is_err() && std::fs::rename(&from, &to).is_ok() {
             return;
@@ -315,7 +317,7 @@ fn leads_to(dir: &BString, paths: &BTreeSet<BString>) -> bool {
 /// What is in a directory below another, by its paths from there; nothing in what is no directory.
 fn entries(root: &Path, dir: &BStr) -> Vec<BString> {
     let path = root.join(dir.to_path_lossy());
-    if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+    if !is_dir(&path) {
         return Vec::new();
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -335,40 +337,14 @@ fn remove_empty(dir: &Path) {
     let _ = std::fs::remove_dir(dir);
 }
 
-/// Whether the directory of a path in a worktree is really in it: what was put back may have links on the way.
-fn is_within(root: &Path, name: &Path) -> bool {
+/// Makes the directories that lead to a path in a worktree; tells whether they are really in it: what was put back may
+/// have links on the way.
+fn make_way(root: &Path, name: &Path) -> bool {
     let mut at = root.to_owned();
     let mut dirs = name.parent().into_iter().flat_map(Path::components);
     dirs.all(|part| {
         at.push(part);
-        matches!(part, Component::Normal(_)) && at.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+        let is_free = || matches!(at.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound);
+        matches!(part, Component::Normal(_)) && (is_dir(&at) || is_free() && std::fs::create_dir(&at).is_ok())
     })
-}
-
-/// Files and directories in a worktree that git ignores, also in its submodules.
-pub fn ignored(ws: &Workspace, found: &Worktree) -> Result<Vec<BString>> {
-    let mut names = ignored_in(ws, &found.path)?;
-    if worktree::has_modules(found) {
-        for module in snapshot::linked_modules(&ws.repo, &found.path)? {
-            let inner = ignored_in(ws, &found.path.join(module.to_path_lossy()))?;
-            names.extend(inner.iter().map(|name| snapshot::within(module.as_ref(), name)));
-        }
-    }
-    Ok(names)
-}
-
-fn ignored_in(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
-    let output = ws
-        .repo
-        .git_in(path)?
-        .arg("--no-optional-locks")
-        .args(["status", "--porcelain", "-z", "--ignored=traditional"])
-        // Where a user's configuration asks for no untracked files, git tells no ignored ones either.
-        .arg("--untracked-files=normal")
-        .run()?;
-    let names = output.split(|byte| *byte == 0);
-    Ok(names
-        .filter_map(|entry| entry.strip_prefix(b"!! "))
-        .map(|name| name.strip_suffix(b"/").unwrap_or(name).into())
-        .collect())
 }

@@ -25,6 +25,7 @@ pub mod follow;
 pub mod forget;
 pub mod frozen;
 pub mod gone;
+pub mod ignored;
 pub mod inbox;
 pub mod intent;
 pub mod interrupt;

@@ -9,10 +9,10 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use jiff::Timestamp;
 
-use super::aside::ignored;
 use super::branch;
 use super::error::{Error, Result};
 use super::gone;
+use super::ignored::ignored;
 use super::mode::Mode;
 use super::record::load;
 use super::records::Place;

@@ -143,10 +143,23 @@ on_every_format! {
         for shown in ["no", "all"] {
             sandbox.config("status.showUntrackedFiles", shown);
             sandbox.run_script(&format!("--id {shown}-built"), "mkdir -p deep/er; echo x > deep/er/build.ignored").ok();
-            let kept = "it has ignored files: deep (2 bytes)";
+            let kept = "it has ignored files: deep/er/build.ignored (2 bytes)";
             sandbox.session("prune").ok().says(kept);
             assert!(sandbox.worktree(&format!("{shown}-built")).join("deep/er/build.ignored").exists());
         }
+    }
+
+    fn ignored_files_where_tracked_ones_were_are_kept_too(sandbox: &Sandbox) {
+        let repo = sandbox.repo();
+        std::os::unix::fs::symlink("code.txt", repo.join("modules.ignored")).unwrap();
+        sandbox.git("add -f modules.ignored");
+        sandbox.git("commit -q -m link");
+        let script = "rm code.txt modules.ignored; mkdir code.txt modules.ignored; \
+                      echo x > code.txt/build.ignored; echo x > modules.ignored/module";
+        sandbox.run_script("--id built", script).ok();
+        let kept = "it has ignored files: modules.ignored, code.txt/build.ignored (4 bytes)";
+        sandbox.session("prune").ok().says(kept);
+        assert!(sandbox.worktree("built").join("modules.ignored/module").exists());
     }
 
     fn ignored_files_in_submodules_are_named_and_kept_too(sandbox: &Sandbox) {

@@ -79,6 +79,8 @@ on_every_format! {
         let a = &team[0];
         fs::write(a.file(".git/info/exclude"), "*.ign\n").unwrap();
         fs::write(a.worktree(ID).join("x.ign"), "mine alone\n").unwrap();
+        fs::create_dir_all(a.worktree(ID).join("only/here")).unwrap();
+        fs::write(a.worktree(ID).join("only/here/y.ign"), "deep\n").unwrap();
         let hook = hooked(a, "exit 1");
         let refused = a.session("resume --trust moves");
         refused.fails(128);
@@ -92,6 +94,7 @@ on_every_format! {
         assert!(!said.contains("warning"), "{said}");
         // It is where it was, and nothing is left beside.
         assert_eq!(fs::read_to_string(a.worktree(ID).join("x.ign")).unwrap(), "mine alone\n");
+        assert_eq!(fs::read_to_string(a.worktree(ID).join("only/here/y.ign")).unwrap(), "deep\n");
         assert!(!Path::new(dir).exists());
         assert!(!a.session("show moves").ok().text().contains("aside"));
     }
