@@ -38,6 +38,7 @@ impl Args {
             let how = launching(self.offline, None, trust)?;
             let launched = resume(ws, session.id(), how).map_err(Failure::unless_offline)?;
             warn_unsent(&launched);
+            warn_unsaved(&launched.unsaved, "not saved");
             let lost: Vec<String> = launched
                 .unrestored
                 .iter()

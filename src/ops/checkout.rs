@@ -118,9 +118,9 @@ pub fn for_resume(
     let before = place(ws, &run_dir)?;
     let outdated = is_outdated(ws, session, before.as_ref())?;
     let mut unrestored = Vec::new();
-    let lost = before.as_ref().and_then(|place| place.lost.clone());
-    unrestored.extend(lost.map(|lost| Unsaved::new("its worktree", lost)));
     if outdated {
+        let lost = before.as_ref().and_then(|place| place.lost.clone());
+        unrestored.extend(lost.map(|lost| Unsaved::new("an older worktree", lost)));
         if let Some(found) = standing(ws, &run_dir)? {
             aside::put(ws, session, found, before.as_ref())?;
         }

@@ -46,6 +46,8 @@ const GOODBYE: Duration = Duration::from_secs(30);
 pub struct Launched {
     pub session: Session,
     pub worktree: PathBuf,
+    /// What could not be saved of a run before, as was found out just now.
+    pub unsaved: Vec<String>,
     /// What of the saved work could not be put back.
     pub unrestored: Vec<Unsaved>,
     /// The branch that its work was on, and why HEAD is detached instead.
@@ -105,8 +107,8 @@ pub fn resume(ws: &mut Workspace, id: &SessionId, how: How) -> Result<Launched> 
 
 /// Claims the session where others may have an eye on it, lets it run, and lets its home know.
 fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<Launched> {
-    let session = load(ws, id)?;
-    let shared = !ws.owns(&session.event.summary) || session.event.summary.home.is_some();
+    let before = load(ws, id)?;
+    let shared = !ws.owns(&before.event.summary) || before.event.summary.home.is_some();
     let mut trust = how.trust;
     if shared {
         ready(ws, id, kind)?;
@@ -130,6 +132,10 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
         let _ = stand_down(ws, id);
     }
     let mut launched = launched?;
+    if launched.unsaved == before.event.summary.unsaved {
+        // It was told when it was recorded.
+        launched.unsaved.clear();
+    }
     if shared && how.offline {
         let has_home = launched.session.event.summary.home.is_some();
         launched.unsent = has_home.then_some(Unsent::Unasked);
@@ -247,6 +253,7 @@ fn launch_here(
             return Ok(Launched {
                 session,
                 worktree: worktree.unwrap_or_default(),
+                unsaved: Vec::new(),
                 unrestored: aside::left(ws, id)?,
                 detached_from: None,
                 unsent: None,
@@ -270,8 +277,10 @@ fn launch_here(
             .map_err(|error| aside::named(aside::all_left(ws, id).unwrap_or_default(), error))?,
     };
     let unrestored = ready.unrestored.clone();
-    run(ws, &guard, &session, program, &spec, variables, ready)
-        .map_err(|error| aside::named(unrestored, error))
+    let unsaved = session.event.summary.unsaved.clone();
+    let launched = run(ws, &guard, &session, program, &spec, variables, ready)
+        .map_err(|error| aside::named(unrestored, error))?;
+    Ok(Launched { unsaved, ..launched })
 }
 
 /// Has a worktree again whose directory is gone, where git has of it what is not saved, and records that.
@@ -314,6 +323,7 @@ fn run(
             Ok(Launched {
                 session,
                 worktree: ready.path,
+                unsaved: Vec::new(),
                 unrestored: ready.unrestored,
                 detached_from: ready.detached_from,
                 unsent: None,

@@ -191,6 +191,8 @@ pub fn park(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
     if let Some(found) = standing(ws, run_dir)? {
         let_branch_go(ws, &found)?;
         worktree::unlock(&ws.repo, &found)?;
+    } else if let Some(unreadable) = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))? {
+        let_branch_go(ws, &unreadable)?;
     }
     let path = match standing(ws, run_dir)? {
         Some(found) => Arg::from(found.path.as_os_str().to_owned()),

@@ -167,6 +167,16 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
             ignored,
         });
     }
+    if let Some(unreadable) = unreadable(ws, place.as_ref())? {
+        let why = "git can't read it as a worktree: 'git worktree repair' brings back a '.git' that is gone; else \
+                   what is there has to be moved away";
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(unreadable.path),
+            kept: Some(Kept::Unsaved(why.to_owned())),
+            ignored: None,
+        });
+    }
     if let Some(gone) = gone_since(ws, place.as_ref())? {
         let kept = why_gone_is_kept(ws, &session, place.as_ref(), &gone)?;
         if kept.is_none() && prune.mode == Mode::Do {
@@ -224,6 +234,15 @@ fn prune_asides(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Ve
     Ok(())
 }
 
+/// A parked worktree in whose place something is that git can't read as one.
+fn unreadable(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
+    let Some(place) = place.filter(|place| place.parked && !is_missing(place)) else {
+        return Ok(None);
+    };
+    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
+    Ok(found.filter(|found| !found.exists))
+}
+
 /// What git still has of a parked worktree whose directory somebody removed; that with repositories of submodules
 /// stays.
 fn gone_since(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
@@ -269,8 +288,8 @@ fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
 /// The reason for which a worktree stays; none if all that is in it is saved.
 fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let summary = &session.event.summary;
-    if let Some(lock) = &found.lock {
-        return Ok(Some(locked(lock)));
+    if found.lock.is_some() && !is_locked_for(found, session.id()) {
+        return Ok(found.lock.as_deref().map(locked));
     }
     let Some(work) = summary.work else {
         return Ok(Some(never_saved()));

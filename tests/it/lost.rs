@@ -239,6 +239,35 @@ on_every_format! {
         }
     }
 
+    fn what_went_with_a_worktree_that_is_gone_is_told_by_who_finds_out(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id gone");
+        sandbox.kill_supervisor(&held);
+        processes::kill_and_wait(held.pid);
+        fs::remove_dir_all(sandbox.worktree("gone")).unwrap();
+        let said = sandbox.resume(&mut held).stderr;
+        assert!(said.contains("warning: not saved: what was in '"), "{said}");
+        sandbox.session("suspend gone").ok();
+        let said = sandbox.resume(&mut held).stderr;
+        assert!(!said.contains("warning"), "{said}");
+        sandbox.let_end(&held, 0);
+    }
+
+    fn the_end_of_a_session_lets_go_of_a_branch_whose_worktree_git_cannot_read(sandbox: &Sandbox) {
+        let held = sandbox.hold("--id torn");
+        sandbox.kill_supervisor(&held);
+        processes::kill_and_wait(held.pid);
+        let dir = sandbox.worktree("torn");
+        fs::remove_file(dir.join(".git")).unwrap();
+        sandbox.session("terminate torn").ok().says("git can't read it as a worktree");
+        sandbox.git("branch -q -D session/torn");
+        sandbox.session("prune").ok().says("torn: keeps worktree").says("git can't read it as a worktree");
+        sandbox.git("worktree repair");
+        sandbox.session("prune").ok().says("torn: keeps worktree").says("never saved");
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.session("prune").ok().says("torn: removed worktree");
+        assert!(!sandbox.git("worktree list").contains("torn"));
+    }
+
     fn what_was_committed_in_a_suspended_sessions_worktree_that_is_gone_is_saved_at_its_end(sandbox: &Sandbox) {
         let held = sandbox.hold("--id apart --no-branch");
         sandbox.session("suspend apart").ok();
