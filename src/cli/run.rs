@@ -86,6 +86,9 @@ impl Args {
         let session = create(&mut ws, new)?;
         let id = session.id().clone();
         let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
+        if started.is_err() && signals.have_come() {
+            return never_ran(&mut ws, &id, interrupt, &signals);
+        }
         let started = started.map_err(|error| left(&ws, &id, error.into()));
         if self.detach {
             let launched = started?;
@@ -179,6 +182,30 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
             Err(Failure::refused("changed", message).hint(format!("'git session resume {id}' lets it go on")))
         }
     }
+}
+
+/// What they do before the worker runs, and git is at work on its worktree, which gets them too.
+fn never_ran(
+    ws: &mut Workspace,
+    id: &SessionId,
+    interrupt: Interrupt,
+    signals: &Signals,
+) -> Result<i32, Failure> {
+    keep_apart();
+    if interrupt == Interrupt::Stop {
+        let stop = Stop {
+            reason: Some("interrupted".to_owned()),
+            ..Stop::default()
+        };
+        terminate(ws, id, &stop)?;
+        out::say(&format!("{id}: cancelled, nothing had run"));
+    } else {
+        out::say(&format!("{id}: pending, nothing has run"));
+        out::say(&format!(
+            "hint: 'git session start {id}' starts it, 'git session stop {id}' gives it up"
+        ));
+    }
+    Ok(128 + signals.first())
 }
 
 /// What Ctrl-C and TERM do.

@@ -580,6 +580,30 @@ on_one_format! {
         assert_eq!(sandbox.trailer("back", "Unsaved"), "");
     }
 
+    fn who_interrupts_a_run_before_its_worker_runs_ends_it(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        for (interrupt, state) in [("stop", "terminated"), ("suspend", "pending"), ("detach", "pending")] {
+            sandbox.config("session.interrupt", interrupt);
+            let running = sandbox
+                .session_command(&format!("run --id {interrupt} -- true"))
+                .inner(|command| {
+                    command.process_group(0);
+                })
+                .spawn();
+            assert_eq!(sandbox.hear("checkout"), "hangs");
+            // As a terminal does it, for git and its filter too.
+            let group = Pid::from_raw(running.pid()).unwrap();
+            rustix::process::kill_process_group(group, Signal::INT).unwrap();
+            running.end().exits(130);
+            assert_eq!(sandbox.state(interrupt), state);
+            assert_eq!(sandbox.git("worktree list").lines().count(), 1);
+        }
+        assert_eq!(sandbox.trailer("stop", "Outcome"), "cancelled");
+        no_longer_slow(sandbox);
+        sandbox.session("start suspend detach").ok();
+        sandbox.session("wait suspend detach").ok();
+    }
+
     fn a_restore_that_was_killed_is_named_as_what_it_is(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         no_longer_slow(sandbox);
