@@ -115,7 +115,11 @@ fn launch(ws: &mut Workspace, id: &SessionId, how: How, kind: Kind) -> Result<La
         // Also here, so that nothing is claimed that then doesn't run.
         let session = load(ws, id)?;
         trust = trust::check(ws, &session, &trust)?.trust;
-        check_program(ws, &session, kind)?;
+        let in_memory = session.event.summary.frozen && ws.owns(&session.event.summary);
+        if !in_memory {
+            check_program(ws, &session, kind)?;
+            variables(&ws.run_dir(id), &spec(ws, &session)?)?;
+        }
         claim(
             ws,
             id,
@@ -195,12 +199,8 @@ fn ready(ws: &mut Workspace, id: &SessionId, kind: Kind) -> Result<()> {
 
 /// Refuses a command that isn't here, before others are told that it runs.
 ///
-/// A program with a relative path is looked for in the worktree, which may not be there yet; a session that is kept in
-/// memory needs none.
+/// A program with a relative path is looked for in the worktree, which may not be there yet.
 fn check_program(ws: &Workspace, session: &Session, kind: Kind) -> Result<()> {
-    if session.event.summary.frozen && ws.owns(&session.event.summary) {
-        return Ok(());
-    }
     let spec = spec(ws, session)?;
     let command = match kind {
         Kind::Resume if !spec.resume.is_empty() => &spec.resume,

@@ -20,6 +20,21 @@ fn known_to_all(team: &Team, id: &str, command: &str) {
 }
 
 on_every_format! {
+    fn a_session_whose_variables_are_not_here_is_not_claimed(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let mut held = a.hold("--id needy --env TOKEN=secret");
+        a.session("suspend needy").ok();
+        a.session("push").ok();
+        b.session("fetch").ok();
+        let before = team.tip_at_home("needy");
+        b.session("resume --trust needy").fails(1).says("TOKEN");
+        assert_eq!(team.tip_at_home("needy"), before);
+        assert_eq!(b.tip("needy"), before);
+        a.resume(&mut held);
+        a.end("needy");
+    }
+
     fn a_claim_makes_another_clone_the_owner(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         known_to_all(&team, "mine", "true");
