@@ -95,8 +95,8 @@ impl Args {
                 .any(|finding| matches!(finding.kept, Some(Kept::Unsaved(_))))
             {
                 out::say(
-                    "hint: 'git switch -c BRANCH' there, and a commit, keep what is wanted; 'git worktree remove --force \
-                     PATH' removes the rest",
+                    "hint: 'git switch -c BRANCH' there, and a commit, keep what is wanted, 'git push' in a submodule what that \
+                     has; 'git worktree remove --force PATH' removes the rest",
                 );
             }
         }
