@@ -32,7 +32,8 @@ pub fn verify(
         }
         match summary.work {
             Some(work) if kept.contains(&work) => {}
-            Some(work) if !objects::exists(&ws.repo, work) => {
+            // A fetch that was cut may have left some of it.
+            Some(work) if !objects::exists(&ws.repo, work) || !whole::is_complete(&ws.repo, work)? => {
                 if made_here(ws, session, work) {
                     let message = format!("its work {work}, which was made here, is missing");
                     findings.push(Finding::of(id, "missing-work", message));
