@@ -15,7 +15,6 @@ use super::work;
 use super::workspace::Workspace;
 use crate::git::refs::Expected;
 use crate::git::remote::{Lease, Pushed, Remote, Update};
-use crate::git::{objects, snapshot};
 use crate::session::log::UNOBSERVED;
 use crate::session::{self, Kind, SessionId, State};
 use crate::store::written::Written;
@@ -236,33 +235,10 @@ fn step(ws: &Workspace, session: &Session, how: Claim, word: Option<&str>) -> Re
     })
 }
 
-/// Brings this clone's work reference onto the work that was taken over, so that what follows follows it.
+/// What is left to be done once a claim is won.
 fn taken(ws: &Workspace, claim: &Session) -> Result<Session> {
-    let id = claim.id();
-    let summary = &claim.event.summary;
-    let Some(work) = summary.work.filter(|_| work::is_here(ws, summary)) else {
-        return load(ws, id);
-    };
-    let (name, own) = work::own(ws, id)?;
-    let update = |new, expected| {
-        ws.repo
-            .refs()
-            .update(&name, Some(new), expected, ws.store().durability())
-    };
-    match own {
-        None => update(work, Expected::Absent)?,
-        Some(own) if objects::is_ancestor(&ws.repo, work, own)? => return load(ws, id),
-        Some(own) if objects::is_ancestor(&ws.repo, own, work)? => update(work, Expected::At(own))?,
-        Some(own) => {
-            let message = format!("work of session {id}, taken over");
-            let signature = ws.sign()?.signature;
-            let durability = ws.store().durability();
-            snapshot::join(&ws.repo, work, own, &signature, &message, durability, |joined| {
-                update(joined, Expected::At(own))
-            })?
-        }
-    };
-    load(ws, id)
+    work::take_over(ws, claim)?;
+    load(ws, claim.id())
 }
 
 /// Gives up what a claim announced, when the start or resume that was to follow has failed.

@@ -15,12 +15,13 @@ use super::select::local_ids;
 use super::tracking::{
     Brought, Here, Names, Vanished, Walk, What, bring_with, drop_vanished, foresee, names, note_asked,
 };
+use super::work::take_over;
 use super::workspace::Workspace;
 use crate::git;
 use crate::git::refs::Expected;
 use crate::git::remote::{Remote, RemoteFault};
-use crate::session::SessionId;
 use crate::session::merge::Relation;
+use crate::session::{Kind, SessionId};
 use crate::store::names::{NOTES, work};
 use crate::store::{self, Append, Session};
 
@@ -288,7 +289,13 @@ pub fn follow(ws: &Workspace, remote: &Remote<'_>, names: &Names, here: &Here, m
     let moved = ws.store().advance_all(&moves)?;
     for (((session, _), moved), fate) in moves.iter().zip(moved).zip(fates) {
         let fate = match moved {
-            Ok(Append::Done(_)) => fate,
+            Ok(Append::Done(_)) => {
+                // A claim of ours that was killed before it could follow; what is not kept is told by verify.
+                if session.event.kind == Kind::Claim && ws.owns(&session.event.summary) {
+                    let _ = take_over(ws, session);
+                }
+                fate
+            }
             Ok(Append::Moved(_)) => Fate::ChangedHere,
             // One on which somebody's lock stays, say, hinders no other.
             Err(error) if !alone => Fate::Refused(error.to_string()),

@@ -9,9 +9,9 @@ use super::error::{Error, Result};
 use super::remotes::{chosen, home};
 use super::workspace::Workspace;
 use crate::git::objects;
-use crate::git::refs::Target;
+use crate::git::refs::{Expected, Target};
 use crate::git::remote::{Fetched, Remote, Wanted};
-use crate::git::whole;
+use crate::git::{snapshot, whole};
 use crate::session::{SessionId, State, Summary};
 use crate::store::{Session, names};
 
@@ -69,6 +69,30 @@ pub fn need(ws: &Workspace, summary: &Summary) -> Result<()> {
         Some(remote) => bring(ws, &remote, summary),
         None => Err(elsewhere(ws, summary)),
     }
+}
+
+/// Brings this clone's work reference onto the work that was taken over, so that what follows follows it.
+pub fn take_over(ws: &Workspace, claim: &Session) -> Result<()> {
+    let (id, summary) = (claim.id(), &claim.event.summary);
+    let Some(work) = summary.work.filter(|_| is_here(ws, summary)) else {
+        return Ok(());
+    };
+    let (name, own) = own(ws, id)?;
+    let durability = ws.store().durability();
+    let update = |new, expected| ws.repo.refs().update(&name, Some(new), expected, durability);
+    match own {
+        None => update(work, Expected::Absent)?,
+        Some(own) if objects::is_ancestor(&ws.repo, work, own)? => return Ok(()),
+        Some(own) if objects::is_ancestor(&ws.repo, own, work)? => update(work, Expected::At(own))?,
+        Some(own) => {
+            let message = format!("work of session {id}, taken over");
+            let signature = ws.sign()?.signature;
+            snapshot::join(&ws.repo, work, own, &signature, &message, durability, |joined| {
+                update(joined, Expected::At(own))
+            })?
+        }
+    };
+    Ok(())
 }
 
 /// Whether a session's log says that its work was forgotten; after that it can't have got any other.

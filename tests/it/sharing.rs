@@ -106,6 +106,7 @@ on_every_format! {
         let work = a.trailer("moves", "Work");
         assert_eq!(b.git(&format!("cat-file -t {work}")), "commit");
         assert_eq!(b.git("for-each-ref refs/session-work"), "");
+        b.session("verify").ok();
         b.session("show moves").ok().prints("(not here)");
         b.git("config --global --unset remote.origin.uploadpack");
         b.fifo("up0");
@@ -428,6 +429,31 @@ on_one_format! {
         a.session("wait later").exits(4);
         assert_eq!(team.tip_at_home("later"), a.tip("later"));
         a.session("verify").ok();
+    }
+
+    fn a_claim_that_was_killed_after_home_had_taken_it_is_finished_by_a_sync(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        let held = a.hold("--id taken");
+        a.order(&held, "echo work > made.txt");
+        a.session("suspend taken").ok();
+        a.session("push").ok();
+        b.session("fetch --work").ok();
+        make_home_wait(&team, "post-receive");
+        let claim = b.session_command("claim taken").spawn();
+        a.hear("there");
+        crate::sandbox::processes::kill_and_wait(claim.pid());
+        std::fs::remove_file(team.home().join("hooks/post-receive")).unwrap();
+        a.tell("go", "on");
+        claim.end();
+        assert_eq!(b.show("taken")["here"], false);
+        let there = team.tip_at_home("taken");
+        b.git(&format!("update-ref refs/session-remotes/origin/taken {there}"));
+        b.session("verify").ok();
+        b.session("sync").ok();
+        assert_eq!(b.show("taken")["here"], true);
+        assert_eq!(b.git("for-each-ref refs/session-work/taken").lines().count(), 2);
+        b.session("verify").ok();
     }
 
     fn two_first_pushes_of_one_clone_end_with_one_log(sandbox: &Sandbox) {

@@ -69,8 +69,10 @@ fn compare(ws: &Workspace, ours: &Session, remote: &str, theirs: &Session) -> st
             ..Finding::of(id, "not-ours", message)
         }));
     }
+    // A claim that home has taken, and that was killed before it could follow here.
+    let is_claim = theirs.event.kind == Kind::Claim && theirs.event.seq == ours.event.seq + 1;
     Ok(match relation {
-        Relation::Behind if is_own => Some(Finding::of(
+        Relation::Behind if is_own && !is_claim => Some(Finding::of(
             id,
             "rewound",
             format!(
