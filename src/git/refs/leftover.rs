@@ -38,9 +38,9 @@ pub fn leftover(repo: &Repo) -> Vec<Leftover> {
     look(common, 0, &mut found);
     // That of git's maintenance.
     look(&common.join("objects"), 0, &mut found);
-    for below in ["reftable", "worktrees"] {
-        look(&common.join(below), 1, &mut found);
-    }
+    look(&common.join("reftable"), 0, &mut found);
+    // A worktree has its own index, and in a reftable its own HEAD.
+    look(&common.join("worktrees"), 2, &mut found);
     look(&common.join("refs"), usize::MAX, &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);

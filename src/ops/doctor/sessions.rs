@@ -1,6 +1,6 @@
 //! Sessions that need somebody: stale ones, half-made worktrees, work that is nobody's, more ended ones than is good.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gix::bstr::ByteSlice;
@@ -102,13 +102,13 @@ fn stale(ws: &Workspace, report: &mut Report) -> Result<()> {
 
 fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
     let found = worktree::list(&ws.repo)?;
-    let mut half = BTreeSet::new();
+    let mut half = BTreeMap::new();
     for worktree in &found {
         // One that is being made right now is young.
         let made = worktree.git_dir.metadata().and_then(|meta| meta.modified());
         let age = made.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
         if worktree.head == Head::Unknown && age >= SOON {
-            half.insert(worktree.path.clone());
+            half.insert(worktree.path.as_path(), worktree.git_dir.as_path());
         }
     }
     for id in local_ids(ws)? {
@@ -137,13 +137,16 @@ fn worktrees(ws: &Workspace, report: &mut Report) -> Result<()> {
                 .but(format!("'git session start {id}' or 'resume' completes it"));
         }
     }
-    for path in half {
+    for (path, git_dir) in half {
         report
             .problem(
                 "half-made",
                 format!("the worktree '{}' is half made", path.display()),
             )
-            .but("'git worktree remove --force' removes it, if nobody is making it");
+            .but(format!(
+                "if nobody is making it, '{}' is to be removed, and what stands there; git can't",
+                git_dir.display()
+            ));
     }
     Ok(())
 }
