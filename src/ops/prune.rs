@@ -14,6 +14,7 @@ use super::error::{Error, Result};
 use super::gone;
 use super::ignored::ignored;
 use super::mode::Mode;
+use super::placing::begun_before;
 use super::record::load;
 use super::records::Place;
 use super::recover::reconcile;
@@ -142,6 +143,20 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     }
     let session = load(ws, id)?;
     let place = run_dir.place()?;
+    if let Some(half) = place.as_ref().filter(|place| !place.whole && !place.parked) {
+        let path = PathBuf::from(half.path.as_os_str());
+        if prune.mode == Mode::Do {
+            begun_before(ws, &run_dir, session.event.summary.branch.as_deref())?;
+            run_dir.clear_place()?;
+        }
+        findings.push(Finding {
+            id: id.clone(),
+            what: What::Worktree(path),
+            kept: None,
+            ignored: None,
+        });
+        return Ok(());
+    }
     if let Some(found) = standing(ws, &run_dir)? {
         let ignored = ignored_files(&found.path, &ignored(ws, &found)?);
         let is_current = ws.owns(&session.event.summary) && !is_outdated(ws, &session, place.as_ref())?;

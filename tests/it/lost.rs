@@ -580,6 +580,26 @@ on_one_format! {
         assert_eq!(sandbox.trailer("back", "Unsaved"), "");
     }
 
+    fn a_worktree_that_was_only_begun_is_pruned_where_its_session_ended_elsewhere(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let (a, b) = (&team[0], &team[1]);
+        make_checkouts_slow(a);
+        a.new_session("--id begun -- true");
+        kill_in_checkout(a, "begun");
+        a.session("push").ok();
+        b.session("fetch").ok();
+        b.session("claim --force begun").ok();
+        b.session("terminate begun").ok();
+        b.session("push").ok();
+        a.session("fetch").ok();
+        assert_eq!(a.state("begun"), "terminated");
+        a.session("prune -n").ok().says("would remove");
+        a.session("prune").ok().says("begun: removed worktree");
+        assert!(!a.worktree("begun").exists());
+        assert!(!a.git("worktree list").contains("begun"));
+        a.session("doctor").ok();
+    }
+
     fn who_interrupts_a_run_before_its_worker_runs_ends_it(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         for (interrupt, state) in [("stop", "terminated"), ("suspend", "pending"), ("detach", "pending")] {
