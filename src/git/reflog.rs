@@ -55,6 +55,32 @@ pub fn made_commits(repo: &Repo, worktree: &Worktree, seen: usize) -> Result<(Ve
     Ok((made, count))
 }
 
+/// The commits that a detached HEAD has left for another place, and that nothing else leads to: `git switch` warns of
+/// them, and they go with the worktree.
+pub fn left_behind(repo: &Repo, worktree: &Worktree) -> Result<Vec<ObjectId>> {
+    let mut left: Vec<ObjectId> = Vec::new();
+    for (_, message) in head_log(repo, worktree)? {
+        let from = message.strip_prefix(b"checkout: moving from ");
+        let from = from.and_then(|rest| parse_oid(rest.split(|byte| *byte == b' ').next()?));
+        left.extend(from.filter(|oid| !left.contains(oid) && objects::exists(repo, *oid)));
+    }
+    if left.is_empty() {
+        return Ok(left);
+    }
+    let ids = left.iter().map(ObjectId::to_string);
+    let lost = repo
+        .git_in(&worktree.path)?
+        .args(["--no-replace-objects", "rev-list", "--ignore-missing"])
+        .args(ids)
+        .args(["--not", "--all"])
+        .output()?;
+    if lost.status.success() {
+        let lost: Vec<ObjectId> = lost.stdout.lines().filter_map(parse_oid).collect();
+        left.retain(|oid| lost.contains(oid));
+    }
+    Ok(left)
+}
+
 /// The entries of the HEAD's reflog, oldest first: where it came to, and why.
 fn head_log(repo: &Repo, worktree: &Worktree) -> Result<Vec<(ObjectId, BString)>> {
     if repo.ref_format() == RefFormat::Files {

@@ -19,6 +19,7 @@ use super::record::load;
 use super::records::Place;
 use super::recover::reconcile;
 use super::select::local_ids;
+use super::settle::left_behind;
 use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, standing};
 use super::workspace::Workspace;
 use crate::git::objects;
@@ -365,6 +366,10 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
             ))));
         }
         None => {}
+    }
+    if let Some(commit) = worktree::left_behind(&ws.repo, found)?.into_iter().next() {
+        let what = left_behind(commit);
+        return Ok(Some(Kept::Unsaved(format!("not all of it is saved: {what}"))));
     }
     // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
     let broken = broken(&ws.repo, &[(work, summary.base)])?;

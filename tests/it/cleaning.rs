@@ -149,6 +149,19 @@ on_every_format! {
         }
     }
 
+    fn a_commit_that_only_the_log_of_head_has_is_named_and_kept(sandbox: &Sandbox) {
+        let script = "git switch -q --detach; echo x > x; git add x; git commit -q -m lone; git rev-parse HEAD > ../lone; \
+                      git switch -q -; git commit -q --allow-empty -m kept; git commit -q --amend --allow-empty -m kept";
+        let run = sandbox.run_script("--id left", script);
+        let lone = fs::read_to_string(sandbox.worktree("left").with_file_name("lone")).unwrap();
+        let named = format!("commit {}: HEAD has left it", lone.trim());
+        run.ok().says(&named);
+        assert!(sandbox.trailer("left", "Unsaved").starts_with(&named));
+        sandbox.session("prune").ok().says("left: keeps worktree").says(&named);
+        sandbox.git(&format!("branch lone {lone}"));
+        sandbox.session("prune").ok().says("left: removed worktree");
+    }
+
     fn ignored_files_where_tracked_ones_were_are_kept_too(sandbox: &Sandbox) {
         let repo = sandbox.repo();
         std::os::unix::fs::symlink("code.txt", repo.join("modules.ignored")).unwrap();

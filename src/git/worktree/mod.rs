@@ -22,7 +22,7 @@ pub use self::hold::{begin_branch, detach_head, lock, mark, unlock};
 pub use self::locks::{break_branch_lock, move_stale_locks};
 pub use self::modules::{has_modules, put_modules, take_modules};
 pub use self::trash::{discard, empty_trash, is_barely_begun, let_go_of_anothers, remove};
-pub use super::reflog::made_commits;
+pub use super::reflog::{left_behind, made_commits};
 use super::repo::{RefFormat, parse_oid};
 use super::{Error, Repo, Result};
 
