@@ -258,6 +258,14 @@ pub fn warn_unsaved(lines: &[String], what: &str) {
     }
 }
 
+/// Warns that a session's steps are not all sent, and why.
+pub fn not_sent(id: &SessionId, why: &str) {
+    // The relay's log has it escaped already, backslashes too.
+    let why = crate::render::escape(why).replace(r"\\", r"\");
+    out::say(&format!("warning: {id}: not sent yet: {why}"));
+    out::say("hint: 'git session push' tries again, and says what came of it");
+}
+
 /// What to do about a session that another clone owns: that clone is asked.
 #[derive(Debug, clap::Args)]
 pub struct Asking {

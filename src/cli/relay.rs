@@ -16,7 +16,9 @@ impl Args {
     pub fn run(self) -> Result<i32, Failure> {
         let id: SessionId = self.id.parse().map_err(Error::from)?;
         let mut ws = Workspace::open(&self.common_dir)?;
-        relay(&mut ws, &id)?;
+        relay(&mut ws, &id, |error| {
+            Failure::of(error).say();
+        })?;
         Ok(0)
     }
 }

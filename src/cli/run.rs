@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::common::{launching, open, warn_unsaved};
+use super::common::{launching, not_sent, open, warn_unsaved};
 use super::error::Failure;
 use super::new::What;
 use super::out;
@@ -161,10 +161,7 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
             if let Some(why) = unsent(ws, id)?
                 && !quiet
             {
-                // The relay's log has it escaped already, backslashes too.
-                let why = crate::render::escape(&why).replace(r"\\", r"\");
-                out::say(&format!("warning: {id}: not sent yet: {why}"));
-                out::say("hint: 'git session push' tries again, and says what came of it");
+                not_sent(id, &why);
             }
             let code = exit_code(&session);
             if as_json {

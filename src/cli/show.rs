@@ -1,10 +1,11 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::common::{one, open};
+use super::common::{not_sent, one, open};
 use super::error::Failure;
 use super::out;
 use crate::ops::autopsy::autopsy;
+use crate::ops::relay::unsent;
 use crate::ops::view::{Depth, view};
 use crate::render::{card, fields};
 
@@ -47,6 +48,9 @@ impl Args {
                     "hint: 'git session recover {}' finds out what became of it",
                     view.session.id()
                 ));
+            }
+            if let Ok(Some(why)) = unsent(&ws, view.session.id()) {
+                not_sent(view.session.id(), &why);
             }
             if view.ended.is_some() {
                 let log = ws.run_dir(view.session.id()).supervisor_log();

@@ -42,9 +42,12 @@ on_every_format! {
         std::fs::rename(team.home(), &away).unwrap();
         a.session("run --push --id later -- true").ok();
         assert_eq!(a.state("later"), "terminated");
+        let is_told = || a.session("show later").stderr.contains("warning: later: not sent yet: ");
+        crate::sandbox::until("it is told", is_told);
         std::fs::rename(&away, team.home()).unwrap();
         crate::sandbox::until("it is sent", || team.tip_at_home("later") == a.tip("later"));
         wait_for_relay(a, "later");
+        assert!(!is_told());
     }
 
     fn what_a_remote_does_not_take_is_told_at_the_end(sandbox: &Sandbox) {

@@ -1,5 +1,7 @@
 //! The relay's own process: it sends until the remote has all, and looks around while the session runs.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -24,11 +26,11 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How often it is tried before it is left to the session's next step.
 const TRIES: u32 = 20;
 
-/// Sends what the remote lacks, again and again until it has it.
+/// Sends what the remote lacks, again and again until it has it; `complain` is told why it could not be sent at first.
 ///
 /// # Errors
 /// A session, or files of it here, that can't be read.
-pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
+pub fn relay(ws: &mut Workspace, id: &SessionId, complain: fn(&Error)) -> Result<()> {
     let run_dir = ws.run_dir(id);
     let mut tried = None;
     loop {
@@ -38,12 +40,17 @@ pub fn relay(ws: &mut Workspace, id: &SessionId) -> Result<()> {
         let Some(relay) = run_dir.relay()? else {
             return Ok(());
         };
-        match send(ws, id, &relay) {
+        match send(ws, id, &relay, complain) {
             // Others may still ask for something, and the end is sent after all where it can be.
             Err(_) if relay.both_ways => {}
             sent => drop(sent?),
         }
-        let done = attend(ws, id, &relay, &run_dir)?;
+        let done = attend(ws, id, &relay, &run_dir, complain)?;
+        if done == Done::Sent {
+            // What was complained of is no more; where that can't be forgotten, it is told once too often.
+            let log = File::options().write(true).open(log(&run_dir));
+            let _ = log.and_then(|log| log.set_len(0));
+        }
         tried = send_notes(ws, id, &relay)?.or(tried);
         drop(lease);
         // What was recorded while the lock was held was left to us; what can't be sent is left to the next step.
@@ -62,9 +69,9 @@ enum Done {
     GaveUp,
 }
 
-fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
+fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay, complain: fn(&Error)) -> Result<Done> {
     let mut pause = PAUSE;
-    for _ in 0..TRIES {
+    for tries in 0..TRIES {
         if is_level(ws, id, relay)? {
             return Ok(Done::Sent);
         }
@@ -78,6 +85,7 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay) -> Result<Done> {
                     return Err(refused(id, &remote(ws, id, relay)?, why));
                 }
             }
+            Err(error) if tries == 0 => complain(&error),
             Err(_) => {}
         }
         std::thread::sleep(pause);
@@ -102,7 +110,7 @@ fn for_good(report: &Report, id: &SessionId) -> Option<String> {
     })
 }
 
-/// Why a session's steps are not all sent, as its relay last said; none where they are, or it is still at it.
+/// Why a session's steps are not all sent, as its relay last said; none where they are, or it has said nothing yet.
 ///
 /// # Errors
 /// A session, or files of it here, that can't be read.
@@ -114,13 +122,24 @@ pub fn unsent(ws: &Workspace, id: &SessionId) -> Result<Option<String>> {
     if is_level(ws, id, &relay)? {
         return Ok(None);
     }
-    let said = std::fs::read_to_string(run_dir.path().join("relay.log")).unwrap_or_default();
+    let said = std::fs::read_to_string(log(&run_dir)).unwrap_or_default();
     let last = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
     Ok(last.map(str::to_owned))
 }
 
+/// Where a relay says what it has to say.
+pub fn log(run_dir: &RunDir) -> PathBuf {
+    run_dir.path().join("relay.log")
+}
+
 /// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.
-fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -> Result<Done> {
+fn attend(
+    ws: &mut Workspace,
+    id: &SessionId,
+    relay: &Relay,
+    run_dir: &RunDir,
+    complain: fn(&Error),
+) -> Result<Done> {
     let interval = interval(ws);
     while run_dir.is_supervised()? {
         let is_over = wait_free(&run_dir.supervisor_lock(), Some(interval))?;
@@ -130,7 +149,7 @@ fn attend(ws: &mut Workspace, id: &SessionId, relay: &Relay, run_dir: &RunDir) -
             let _ = sync(ws, Some(&name), std::slice::from_ref(id));
         }
     }
-    send(ws, id, relay)
+    send(ws, id, relay, complain)
 }
 
 /// Sends notes that were written after the session's last step, once; gives which.

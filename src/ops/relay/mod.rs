@@ -82,7 +82,7 @@ pub fn nudge(ws: &Workspace, id: &SessionId) {
         ],
         cwd: ws.repo.common_dir().to_owned(),
         env: supervisor_environment(),
-        log: Some(run_dir.path().join("relay.log")),
+        log: Some(carry::log(&run_dir)),
         keep: Vec::new(),
     });
 }
