@@ -42,12 +42,12 @@
 //!
 //! | where | what goes | what was kept first |
 //! |---|---|---|
-//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds, and where the snapshot can't be read whole; ignored files go only when that is asked for |
+//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds or commits that only the log of its HEAD has, and where the snapshot can't be read whole; ignored files go only when that is asked for |
 //! | `ops/prune.rs` | ignored files of an older worktree that had no place in the one after it, when that is asked for | nothing: the directory stays where it has anything else |
-//! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | nothing is in it; where it has repositories of submodules it stays |
+//! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | its HEAD and index: it stays where these have what is not saved, or where it has repositories of submodules |
 //! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
-//! | `ops/placing.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
+//! | `ops/placing.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; of one whose directory is gone, HEAD and index are saved first; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or are kept in a directory beside it |
 //! | `ops/aside.rs` | a worker's state from before its session went on on another clone | work that was saved here has it just so, or it is kept beside |
 //! | `ops/fence.rs` | what the log here has and home's lacks, where home has another owner: the log follows home | it is in the session's inbox at home |
@@ -74,6 +74,7 @@
 //! | `git/packs.rs` | packs of ours that were merged into one, `.keep` files and unfinished packs of killed processes | the merged pack, on disk; what is an hour old |
 //! | `git/batch.rs` | `.keep` files of our own packs | a reference has the objects by then, or the file is an hour old |
 //! | `ops/local.rs`, by `ops/files.rs` | records of a launch (`run.json`, `intent.json`) and of a worktree (`worktree.json`) | the event that settled the launch; the worktree is gone |
+//! | `ops/relay/carry.rs` | what a relay complained of | nothing: all is sent by then |
 //! | `ops/create.rs` | values of variables that an older version kept for a session that was never made | nothing: no session has them |
 //! | `ops/approvals.rs` | an approval that is taken back | nothing: it can be given again |
 //! | `ops/files.rs`, `ops/local.rs`, `ops/setup.rs`, `store/cache.rs` | a file of ours that is replaced by a new version of it, whole | nothing: the new one says all that the old one did |
