@@ -42,10 +42,10 @@
 //!
 //! | where | what goes | what was kept first |
 //! |---|---|---|
-//! | `ops/prune.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds or commits that only the log of its HEAD has, and where the snapshot can't be read whole; ignored files go only when that is asked for |
-//! | `ops/prune.rs` | ignored files of an older worktree that had no place in the one after it, when that is asked for | nothing: the directory stays where it has anything else |
-//! | `ops/prune.rs` | git's record of a parked worktree whose directory is gone | its HEAD and index: it stays where these have what is not saved, or where it has repositories of submodules |
-//! | `ops/prune.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
+//! | `ops/prune/mod.rs` | an ended session's parked worktree | its work: the worktree is compared with the snapshot and stays where it differs, is locked, or has what no snapshot holds or commits that only the log of its HEAD has, and where the snapshot can't be read whole; ignored files go only when that is asked for |
+//! | `ops/prune/mod.rs` | ignored files of an older worktree that had no place in the one after it, when that is asked for | nothing: the directory stays where it has anything else |
+//! | `ops/prune/mod.rs` | git's record of a parked worktree whose directory is gone | its HEAD and index: it stays where these have what is not saved, or where it has repositories of submodules |
+//! | `ops/prune/branch.rs` | a branch that was made for an ended session | its commits: all are in HEAD, and the branch still is where it was seen |
 //! | `ops/restore.rs`, `ops/checkout.rs` | a worktree that was being put back when that failed | the snapshot that it is made from |
 //! | `ops/placing.rs`, by `git/worktree/trash.rs` and `git/worktree/modules.rs` | what a killed start or resume left: no HEAD, no directory, or a record that doesn't say that it is whole | nothing had run in it, and what is put back stays in its snapshot; of one whose directory is gone, HEAD and index are saved first; it is moved to the trash, but for the repositories of submodules, which the new worktree gets |
 //! | `ops/aside.rs` | a worktree from before its session went on on another clone | its work: what was changed in it since it was saved is saved first, or it stays; ignored files go into the new worktree, or are kept in a directory beside it |

@@ -53,6 +53,7 @@ pub mod select;
 pub mod settings;
 pub mod settle;
 pub mod setup;
+pub mod size;
 pub mod standing;
 pub mod stop;
 pub mod supervise;

@@ -4,8 +4,8 @@ use std::fs;
 
 use super::{Report, count};
 use crate::ops::error::Result;
-use crate::ops::prune::{human, size_of};
 use crate::ops::select::local_ids;
+use crate::ops::size::{human, size_of};
 use crate::ops::standing::standing;
 use crate::ops::workspace::Workspace;
 use crate::session::State;

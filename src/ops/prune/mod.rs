@@ -1,17 +1,19 @@
 //! `prune`: removes parked worktrees and merged branches of ended sessions, and only what is saved.
 
-use std::fmt;
-use std::fs;
+mod branch;
+mod kept;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use jiff::Timestamp;
 
-use super::branch;
+use self::branch::merged_branch;
+pub use self::kept::Kept;
+use self::kept::{why_gone_is_kept, why_kept, why_kept_of_another};
+use super::branch::follow;
 use super::error::{Error, Result};
-use super::gone;
 use super::ignored::ignored;
 use super::mode::Mode;
 use super::placing::begun_before;
@@ -19,17 +21,12 @@ use super::record::load;
 use super::records::Place;
 use super::recover::reconcile;
 use super::select::local_ids;
-use super::settle::left_behind;
-use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, standing};
+use super::size::{human, size_of};
+use super::standing::{is_missing, is_outdated, moved_since, standing};
 use super::workspace::Workspace;
-use crate::git::objects;
-use crate::git::refs::{Expected, Outcome, Target};
-use crate::git::snapshot::{self, Capture, Difference, Unsaved};
-use crate::git::whole::{Broken, broken};
 use crate::git::worktree::{self, Worktree};
-use crate::session::{SessionId, State, Summary};
-use crate::store::{Session, names};
-use crate::worker::{Probe, probe};
+use crate::session::{SessionId, State};
+use crate::store::Session;
 
 /// What is to be pruned.
 #[derive(Debug, Default)]
@@ -48,26 +45,6 @@ pub enum Ignored {
     #[default]
     Keep,
     Discard,
-}
-
-/// Why something is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
-    /// Of a worktree, all but ignored files is saved.
-    HasIgnored,
-    /// It holds what was never saved.
-    Unsaved(String),
-    /// It is in use, or can't be told to be of no use.
-    Used(String),
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kept::HasIgnored => f.write_str("it has ignored files"),
-            Kept::Unsaved(why) | Kept::Used(why) => f.write_str(why),
-        }
-    }
 }
 
 /// One thing that was, or would be, removed or kept.
@@ -173,7 +150,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
             run_dir.clear_place()?;
             if !ws.owns(&session.event.summary) {
                 // What held the branch is gone, so that it can follow to where the session ended.
-                branch::follow(ws, &session)?;
+                follow(ws, &session)?;
             }
         }
         findings.push(Finding {
@@ -272,118 +249,10 @@ fn gone_since(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>>
     Ok(found.filter(|found| !found.exists && !worktree::has_modules(found)))
 }
 
-/// The reason for which that stays; none if all that is in it is saved.
-fn why_gone_is_kept(
-    ws: &Workspace,
-    session: &Session,
-    place: Option<&Place>,
-    gone: &Worktree,
-) -> Result<Option<Kept>> {
-    if gone.lock.is_some() && !is_locked_for(gone, session.id()) {
-        return Ok(gone.lock.as_deref().map(locked));
-    }
-    let left = match place {
-        Some(place) => gone::left(ws, session, place)?,
-        None => None,
-    };
-    Ok(left.map(|left| {
-        Kept::Unsaved(format!(
-            "its directory is gone, and what was committed or staged there, on {}, is not saved: 'git worktree repair' \
-             brings back one that was moved, 'git worktree remove --force --force' lets go of it",
-            left.head
-        ))
-    }))
-}
-
 fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
     let event = &session.event;
     let age = Duration::try_from(Timestamp::now().duration_since(event.at)).unwrap_or_default();
     event.summary.state == State::Terminated && older_than.is_none_or(|limit| age >= limit)
-}
-
-/// The reason for which a worktree stays; none if all that is in it is saved.
-fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
-    let summary = &session.event.summary;
-    if found.lock.is_some() && !is_locked_for(found, session.id()) {
-        return Ok(found.lock.as_deref().map(locked));
-    }
-    let Some(work) = summary.work else {
-        return Ok(Some(never_saved()));
-    };
-    why_changed(ws, summary, found, work)
-}
-
-/// The same for a worktree that a former owner has left: it holds what that one saved before another clone went on.
-fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
-    let id = session.id();
-    let run_dir = ws.run_dir(id);
-    if found.lock.is_some() && !is_locked_for(found, id) {
-        return Ok(found.lock.as_deref().map(locked));
-    }
-    if run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held {
-        return Ok(Some(Kept::Used("its worker is alive".to_owned())));
-    }
-    let place = run_dir.place()?;
-    let Some(work) = place.and_then(|place| ObjectId::from_hex(place.work?.as_bytes()).ok()) else {
-        return Ok(Some(never_saved()));
-    };
-    let mut is_kept = false;
-    for reference in ws.repo.refs().list(&names::works(id))? {
-        if let Target::Object(newest) = reference.target {
-            is_kept = is_kept || objects::is_ancestor(&ws.repo, work, newest)?;
-        }
-    }
-    if !is_kept {
-        return Ok(Some(never_saved()));
-    }
-    why_changed(ws, &session.event.summary, found, work)
-}
-
-/// What is in a worktree that its saved work has otherwise, or no more; none if it is that work.
-fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: ObjectId) -> Result<Option<Kept>> {
-    let signed = ws.sign()?;
-    let capture = Capture {
-        worktree: &found.path,
-        git_dir: &found.git_dir,
-        base: summary.base,
-        previous: Some(work),
-        state_dir: None,
-        extra: None,
-        signature: &signed.signature,
-        message: "prune",
-        durability: ws.store().durability(),
-    };
-    // What an event calls unsaved is told by what is there now: some of it is gone, and some was saved since.
-    match snapshot::differs(&ws.repo, &capture, work)? {
-        Some(Difference::Unsaved(Unsaved { path, why })) => {
-            return Ok(Some(Kept::Unsaved(format!(
-                "not all of it is saved: {path}: {why}"
-            ))));
-        }
-        Some(Difference::Changed(how)) => {
-            return Ok(Some(Kept::Unsaved(format!(
-                "it was changed since it was saved: {how}"
-            ))));
-        }
-        None => {}
-    }
-    if let Some(commit) = worktree::left_behind(&ws.repo, found)?.into_iter().next() {
-        let what = left_behind(commit);
-        return Ok(Some(Kept::Unsaved(format!("not all of it is saved: {what}"))));
-    }
-    // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
-    let broken = broken(&ws.repo, &[(work, summary.base)])?;
-    let unsaved =
-        |broken: &Broken| Kept::Unsaved(format!("its saved work can't be read whole: {}", broken.why));
-    Ok(broken.first().map(unsaved))
-}
-
-fn locked(lock: &str) -> Kept {
-    Kept::Used(format!("it is locked: {lock}"))
-}
-
-fn never_saved() -> Kept {
-    Kept::Unsaved("its work was never saved".to_owned())
 }
 
 /// Ignored files and directories with their size, in words; none if there are none.
@@ -402,82 +271,4 @@ fn ignored_files(root: &Path, names: &[BString]) -> Option<String> {
         .collect();
     let more = if names.len() > 3 { ", …" } else { "" };
     Some(format!("{}{more} ({})", first.join(", "), human(size)))
-}
-
-/// What a directory and all below it take, in bytes.
-pub fn size_of(path: &Path) -> u64 {
-    let Ok(meta) = path.symlink_metadata() else {
-        return 0;
-    };
-    if !meta.is_dir() {
-        return meta.len();
-    }
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries.flatten().map(|entry| size_of(&entry.path())).sum()
-}
-
-/// A size for people.
-pub fn human(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} bytes"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{} MiB", bytes / 1_048_576),
-    }
-}
-
-/// A branch that was made for the session goes when all that is on it is in the main worktree's HEAD.
-fn merged_branch(
-    ws: &Workspace,
-    session: &Session,
-    place: Option<&Place>,
-    prune: &Prune,
-) -> Result<Option<Finding>> {
-    let id = session.id().clone();
-    let Some(name) = session.event.summary.branch.clone() else {
-        return Ok(None);
-    };
-    let full = names::full_branch(&name);
-    let own = place.is_none_or(|place| place.made_branch) && !ws.store().spec(session)?.existing_branch;
-    let tip = match ws.repo.refs().get(&full)? {
-        Some(Target::Object(tip)) if own => tip,
-        _ => return Ok(None),
-    };
-    let merged = ws
-        .repo
-        .git()?
-        .args(["merge-base", "--is-ancestor"])
-        .args([tip.to_string(), "HEAD".to_owned()])
-        .output()?
-        .status
-        .success();
-    let holder = worktree::holder_of(&ws.repo, &full)?;
-    let kept = match (merged, holder) {
-        (false, _) => Some("it is not merged into HEAD".to_owned()),
-        (true, Some(path)) => Some(format!("it is checked out at '{}'", path.display())),
-        (true, None) => None,
-    }
-    .map(Kept::Used);
-    if kept.is_none() && prune.mode == Mode::Do {
-        let durability = ws.store().durability();
-        let removed = ws
-            .repo
-            .refs()
-            .update(&full, None, Expected::At(tip), durability)?;
-        if let Outcome::Moved(_) = removed {
-            let kept = Some(Kept::Used("it moved meanwhile".to_owned()));
-            let ignored = None;
-            return Ok(Some(Finding {
-                id,
-                what: What::Branch(name),
-                kept,
-                ignored,
-            }));
-        }
-    }
-    Ok(Some(Finding {
-        id,
-        what: What::Branch(name),
-        kept,
-        ignored: None,
-    }))
 }

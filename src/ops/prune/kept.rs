@@ -1,0 +1,148 @@
+//! Why a worktree is kept: all that is in it has to be saved.
+
+use std::fmt;
+
+use gix::ObjectId;
+
+use crate::git::objects;
+use crate::git::refs::Target;
+use crate::git::snapshot::{self, Capture, Difference, Unsaved};
+use crate::git::whole::{Broken, broken};
+use crate::git::worktree::{self, Worktree};
+use crate::ops::error::Result;
+use crate::ops::gone;
+use crate::ops::records::Place;
+use crate::ops::settle::left_behind;
+use crate::ops::standing::is_locked_for;
+use crate::ops::workspace::Workspace;
+use crate::session::Summary;
+use crate::store::{Session, names};
+use crate::worker::{Probe, probe};
+
+/// Why something is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Of a worktree, all but ignored files is saved.
+    HasIgnored,
+    /// It holds what was never saved.
+    Unsaved(String),
+    /// It is in use, or can't be told to be of no use.
+    Used(String),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::HasIgnored => f.write_str("it has ignored files"),
+            Kept::Unsaved(why) | Kept::Used(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The reason for which a worktree stays; none if all that is in it is saved.
+pub fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
+    let summary = &session.event.summary;
+    if found.lock.is_some() && !is_locked_for(found, session.id()) {
+        return Ok(found.lock.as_deref().map(locked));
+    }
+    let Some(work) = summary.work else {
+        return Ok(Some(never_saved()));
+    };
+    why_changed(ws, summary, found, work)
+}
+
+/// The same for a worktree that a former owner has left: it holds what that one saved before another clone went on.
+pub fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
+    let id = session.id();
+    let run_dir = ws.run_dir(id);
+    if found.lock.is_some() && !is_locked_for(found, id) {
+        return Ok(found.lock.as_deref().map(locked));
+    }
+    if run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held {
+        return Ok(Some(Kept::Used("its worker is alive".to_owned())));
+    }
+    let place = run_dir.place()?;
+    let Some(work) = place.and_then(|place| ObjectId::from_hex(place.work?.as_bytes()).ok()) else {
+        return Ok(Some(never_saved()));
+    };
+    let mut is_kept = false;
+    for reference in ws.repo.refs().list(&names::works(id))? {
+        if let Target::Object(newest) = reference.target {
+            is_kept = is_kept || objects::is_ancestor(&ws.repo, work, newest)?;
+        }
+    }
+    if !is_kept {
+        return Ok(Some(never_saved()));
+    }
+    why_changed(ws, &session.event.summary, found, work)
+}
+
+/// What is in a worktree that its saved work has otherwise, or no more; none if it is that work.
+fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: ObjectId) -> Result<Option<Kept>> {
+    let signed = ws.sign()?;
+    let capture = Capture {
+        worktree: &found.path,
+        git_dir: &found.git_dir,
+        base: summary.base,
+        previous: Some(work),
+        state_dir: None,
+        extra: None,
+        signature: &signed.signature,
+        message: "prune",
+        durability: ws.store().durability(),
+    };
+    // What an event calls unsaved is told by what is there now: some of it is gone, and some was saved since.
+    match snapshot::differs(&ws.repo, &capture, work)? {
+        Some(Difference::Unsaved(Unsaved { path, why })) => {
+            return Ok(Some(Kept::Unsaved(format!(
+                "not all of it is saved: {path}: {why}"
+            ))));
+        }
+        Some(Difference::Changed(how)) => {
+            return Ok(Some(Kept::Unsaved(format!(
+                "it was changed since it was saved: {how}"
+            ))));
+        }
+        None => {}
+    }
+    if let Some(commit) = worktree::left_behind(&ws.repo, found)?.into_iter().next() {
+        let what = left_behind(commit);
+        return Ok(Some(Kept::Unsaved(format!("not all of it is saved: {what}"))));
+    }
+    // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
+    let broken = broken(&ws.repo, &[(work, summary.base)])?;
+    let unsaved =
+        |broken: &Broken| Kept::Unsaved(format!("its saved work can't be read whole: {}", broken.why));
+    Ok(broken.first().map(unsaved))
+}
+
+fn locked(lock: &str) -> Kept {
+    Kept::Used(format!("it is locked: {lock}"))
+}
+
+fn never_saved() -> Kept {
+    Kept::Unsaved("its work was never saved".to_owned())
+}
+
+/// The reason for which that stays; none if all that is in it is saved.
+pub fn why_gone_is_kept(
+    ws: &Workspace,
+    session: &Session,
+    place: Option<&Place>,
+    gone: &Worktree,
+) -> Result<Option<Kept>> {
+    if gone.lock.is_some() && !is_locked_for(gone, session.id()) {
+        return Ok(gone.lock.as_deref().map(locked));
+    }
+    let left = match place {
+        Some(place) => gone::left(ws, session, place)?,
+        None => None,
+    };
+    Ok(left.map(|left| {
+        Kept::Unsaved(format!(
+            "its directory is gone, and what was committed or staged there, on {}, is not saved: 'git worktree repair' \
+             brings back one that was moved, 'git worktree remove --force --force' lets go of it",
+            left.head
+        ))
+    }))
+}
