@@ -48,7 +48,9 @@ pub fn broken(repo: &Repo, commits: &[(ObjectId, Option<ObjectId>)]) -> Result<V
 }
 
 /// Whether all objects that a commit needs and no reference has are here; what is in them is not looked at.
-pub fn is_complete(repo: &Repo, commit: ObjectId) -> Result<bool> {
+///
+/// References that begin so are not asked, of which there may be many that have nothing of it.
+pub fn is_complete(repo: &Repo, commit: ObjectId, beside: &str) -> Result<bool> {
     // A partial clone has promises instead of objects, of which git alone knows.
     let missing = match repo.config("extensions.partialClone") {
         Some(_) => "--missing=allow-promisor",
@@ -58,7 +60,8 @@ pub fn is_complete(repo: &Repo, commit: ObjectId) -> Result<bool> {
         .git()?
         .args(["--no-replace-objects", "rev-list", "--objects", "--quiet"])
         // References that lead nowhere are in nobody's way.
-        .args([missing, "--ignore-missing", &commit.to_string(), "--not", "--all"]);
+        .args([missing, "--ignore-missing", &commit.to_string(), "--not"])
+        .args([&format!("--exclude={beside}*"), "--all"]);
     Ok(git.output()?.status.success())
 }
 

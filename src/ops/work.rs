@@ -43,7 +43,7 @@ pub fn is_here(ws: &Workspace, summary: &Summary) -> bool {
     works
         .iter()
         .any(|reference| matches!(reference.target, Target::Object(tip) if has(tip)))
-        || whole::is_complete(&ws.repo, work).unwrap_or(false)
+        || whole::is_complete(&ws.repo, work, names::ALL).unwrap_or(false)
 }
 
 /// Refuses what needs the work that the log names where that has not come yet.

@@ -12,6 +12,8 @@ pub const WORKS: &str = "refs/session-work/";
 pub const INBOXES: &str = "refs/session-inbox/";
 /// Remotes' logs when last seen: `refs/session-remotes/<remote>/<id>`.
 pub const REMOTES: &str = "refs/session-remotes/";
+/// What all of these begin with.
+pub const ALL: &str = "refs/session";
 /// Provenance.
 pub const NOTES: &str = "refs/notes/sessions";
 /// The prefix of branches that we name.

@@ -21,6 +21,8 @@ pub fn verify(
 ) -> Result<Vec<(SessionId, ObjectId)>> {
     let mut wanted: HashMap<ObjectId, (SessionId, Option<ObjectId>)> = HashMap::new();
     let mut unkept = Vec::new();
+    // A fetch that was cut may have left some of these.
+    let mut strays = HashSet::new();
     for session in &here.sessions {
         let (id, summary) = (session.id(), &session.event.summary);
         let kept: Vec<ObjectId> = here
@@ -32,8 +34,7 @@ pub fn verify(
         }
         match summary.work {
             Some(work) if kept.contains(&work) => {}
-            // A fetch that was cut may have left some of it.
-            Some(work) if !objects::exists(&ws.repo, work) || !whole::is_complete(&ws.repo, work)? => {
+            Some(work) if !objects::exists(&ws.repo, work) => {
                 if made_here(ws, session, work) {
                     let message = format!("its work {work}, which was made here, is missing");
                     findings.push(Finding::of(id, "missing-work", message));
@@ -42,7 +43,12 @@ pub fn verify(
             Some(work) => {
                 wanted.insert(work, (id.clone(), summary.base));
                 let is_kept = |kept: &ObjectId| objects::is_ancestor(&ws.repo, work, *kept).unwrap_or(false);
-                if ws.owns(summary) && !kept.iter().any(is_kept) {
+                if kept.iter().any(is_kept) {
+                    continue;
+                }
+                if !ws.owns(summary) {
+                    strays.insert(work);
+                } else {
                     unkept.push((id.clone(), work));
                     let message = format!("no reference here keeps its work {work}");
                     findings.push(Finding::of(id, "unkept-work", message));
@@ -55,7 +61,10 @@ pub fn verify(
         wanted.iter().map(|(work, (_, base))| (*work, *base)).collect();
     let mut told = HashSet::new();
     for broken in whole::broken(&ws.repo, &asked)? {
-        let Some((id, _)) = wanted.get(&broken.commit) else {
+        let Some((id, _)) = wanted
+            .get(&broken.commit)
+            .filter(|_| !strays.contains(&broken.commit))
+        else {
             continue;
         };
         if told.insert((id.clone(), broken.why.clone())) {
