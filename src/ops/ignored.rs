@@ -34,7 +34,8 @@ fn ignored_in(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
     let entries: Vec<(&[u8], &[u8])> = entries.map(|entry| (&entry[..2], &entry[3..])).collect();
     let is_hidden = |name: &[u8]| {
         let dir = [name, b"/"].concat();
-        is_dir(&path.join(name.to_path_lossy())) && !entries.iter().any(|(_, other)| other.starts_with(&dir))
+        has_something(&path.join(name.to_path_lossy()))
+            && !entries.iter().any(|(_, other)| other.starts_with(&dir))
     };
     let is_ignored = |entry: &&(&[u8], &[u8])| match entry.0 {
         b"!!" => true,
@@ -46,6 +47,15 @@ fn ignored_in(ws: &Workspace, path: &Path) -> Result<Vec<BString>> {
     Ok(names
         .map(|(_, name)| name.strip_suffix(b"/").unwrap_or(name).into())
         .collect())
+}
+
+/// Whether it is a directory with anything but directories in it.
+fn has_something(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    is_dir(path)
+        && entries
+            .map(|entry| entry.path())
+            .any(|path| !is_dir(&path) || has_something(&path))
 }
 
 /// Whether it is a directory, and no link to one.
