@@ -1,5 +1,6 @@
 //! What the log of a worktree's HEAD tells: which commits were made there, and not only moved to.
 
+use std::collections::HashSet;
 use std::fs;
 
 use gix::ObjectId;
@@ -55,27 +56,31 @@ pub fn made_commits(repo: &Repo, worktree: &Worktree, seen: usize) -> Result<(Ve
     Ok((made, count))
 }
 
-/// The commits that a detached HEAD has left for another place, and that nothing else leads to: `git switch` warns of
-/// them, and they go with the worktree.
+/// The commits that were made on a detached HEAD, which it has left, and that nothing else leads to: `git switch` warns
+/// of them, and they go with the worktree, of which only git's own directory has to be there.
 pub fn left_behind(repo: &Repo, worktree: &Worktree) -> Result<Vec<ObjectId>> {
-    let mut left: Vec<ObjectId> = Vec::new();
-    for (_, message) in head_log(repo, worktree)? {
+    let (mut made, mut left) = (HashSet::new(), Vec::new());
+    for (oid, message) in head_log(repo, worktree)? {
+        if is_made(message.as_ref()) {
+            made.insert(oid);
+        }
         let from = message.strip_prefix(b"checkout: moving from ");
         let from = from.and_then(|rest| parse_oid(rest.split(|byte| *byte == b' ').next()?));
-        left.extend(from.filter(|oid| !left.contains(oid) && objects::exists(repo, *oid)));
+        left.extend(from.filter(|oid| made.remove(oid) && objects::exists(repo, *oid)));
     }
     if left.is_empty() {
         return Ok(left);
     }
     let ids = left.iter().map(ObjectId::to_string);
+    // HEADs of all worktrees are among them.
     let lost = repo
-        .git_in(&worktree.path)?
+        .git()?
         .args(["--no-replace-objects", "rev-list", "--ignore-missing"])
         .args(ids)
         .args(["--not", "--all"])
         .output()?;
     if lost.status.success() {
-        let lost: Vec<ObjectId> = lost.stdout.lines().filter_map(parse_oid).collect();
+        let lost: HashSet<ObjectId> = lost.stdout.lines().filter_map(parse_oid).collect();
         left.retain(|oid| lost.contains(oid));
     }
     Ok(left)

@@ -76,7 +76,10 @@ pub fn put(ws: &Workspace, session: &Session, found: Worktree, place: Option<&Pl
         durability: ws.store().durability(),
     };
     let is_saved = match old {
-        Some(old) => snapshot::differs(&ws.repo, &capture, old)?.is_none(),
+        Some(old) => {
+            snapshot::differs(&ws.repo, &capture, old)?.is_none()
+                && worktree::left_behind(&ws.repo, &found)?.is_empty()
+        }
         None => false,
     };
     let mut work = old;

@@ -8,6 +8,7 @@ use gix::bstr::ByteSlice;
 use super::aside::{self, put_state};
 use super::branch::{self, Left};
 use super::error::{Error, Result};
+use super::gone;
 use super::local::Guard;
 use super::placing::{add, begun_before, finished, path_again, planned_path};
 use super::records::Place;
@@ -139,6 +140,16 @@ pub fn for_resume(
             detached_from: None,
         });
     }
+    // Its log of HEAD goes.
+    let left = match &before {
+        Some(place) => gone::left(ws, session, place)?,
+        None => None,
+    };
+    unrestored.extend(
+        left.into_iter()
+            .flat_map(|left| left.behind)
+            .map(gone::left_behind),
+    );
     let mut ready = put_back(ws, session, spec, guard, source, before)?;
     unrestored.extend(aside::give_back(ws, id, &ready.path)?);
     ready.unrestored.splice(0..0, unrestored);

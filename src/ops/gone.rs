@@ -13,7 +13,7 @@ use super::standing::{is_missing, is_outdated, place, standing};
 use super::workspace::Workspace;
 use crate::git::objects;
 use crate::git::refs::Target;
-use crate::git::snapshot::{self, Work};
+use crate::git::snapshot::{self, Name, Unsaved, Work};
 use crate::git::worktree::{self, Head, Worktree};
 use crate::session::State;
 use crate::store::Session;
@@ -39,7 +39,7 @@ pub fn again(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Opti
     let Some(place) = whole(ws, session, run_dir)? else {
         return Ok(None);
     };
-    let Some(left) = left(ws, session, &place)? else {
+    let Some(left) = left(ws, session, &place)?.filter(|left| !left.is_saved) else {
         return Ok(None);
     };
     let made = worktree::make_again(&ws.repo, &left.worktree).map_err(|source| Error::GoneWorktree {
@@ -64,6 +64,10 @@ pub fn again(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<Opti
 /// What git has of a worktree whose directory is gone, and no snapshot.
 pub struct Left {
     pub worktree: Worktree,
+    /// Whether its HEAD and its index are.
+    is_saved: bool,
+    /// Commits that only the log of its HEAD has.
+    pub behind: Vec<ObjectId>,
     /// The commit that its HEAD stands on.
     pub head: ObjectId,
     /// The files of which its index has something else than was saved.
@@ -100,14 +104,28 @@ pub fn left(ws: &Workspace, session: &Session, place: &Place) -> Result<Option<L
         (None, None) => return Ok(None),
     };
     // An index that can't be read has nothing for anybody.
-    let staged = worktree::staged_since(&ws.repo, &worktree, index).unwrap_or_default();
+    let mut staged = worktree::staged_since(&ws.repo, &worktree, index).unwrap_or_default();
+    if let (Some((_, saved)), false) = (&saved, staged.is_empty()) {
+        let index = worktree.git_dir.join("index");
+        let same = snapshot::as_saved(&ws.repo, &index, &saved.manifest).unwrap_or_default();
+        staged.retain(|path| !same.contains(&Name(path.clone())));
+    }
     let is_saved = saved_head == Some(head) && staged.is_empty();
-    Ok((!is_saved).then_some(Left {
+    let behind = worktree::left_behind(&ws.repo, &worktree)?;
+    Ok((!is_saved || !behind.is_empty()).then_some(Left {
         worktree,
+        is_saved,
+        behind,
         head,
         staged,
         saved,
     }))
+}
+
+/// What is told of a commit that only the log of a worktree's HEAD has.
+pub fn left_behind(commit: ObjectId) -> Unsaved {
+    let why = format!("HEAD has left it, and no branch has it: 'git branch NAME {commit}' keeps it");
+    Unsaved::new(format!("commit {commit}"), why)
 }
 
 /// Whether a snapshot has what was never staged since: files in a state of their own, or what no index can have.

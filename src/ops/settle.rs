@@ -212,22 +212,19 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         Some(kept) => kept.moving(&ws.repo, moved)?,
         None => moved()?,
     }
-    let named = captured
+    let left = worktree::left_behind(&ws.repo, &found)?;
+    let unsaved = captured
         .unsaved
         .iter()
-        .map(|what| format!("{}: {}", what.path, what.why));
-    let left = worktree::left_behind(&ws.repo, &found)?;
-    let unsaved = named.chain(left.into_iter().map(left_behind)).collect();
+        .cloned()
+        .chain(left.into_iter().map(gone::left_behind))
+        .map(|what| format!("{}: {}", what.path, what.why))
+        .collect();
     Ok(Saved {
         captured: Some(captured),
         lost: lost_before.into_iter().collect(),
         unsaved,
     })
-}
-
-/// What is told of a commit that only the log of a worktree's HEAD has.
-pub fn left_behind(commit: ObjectId) -> String {
-    format!("commit {commit}: HEAD has left it, and no branch has it: 'git branch NAME {commit}' keeps it")
 }
 
 /// How much of the output is to be kept with the work, in bytes; none if it isn't.

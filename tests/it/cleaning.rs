@@ -150,7 +150,8 @@ on_every_format! {
     }
 
     fn a_commit_that_only_the_log_of_head_has_is_named_and_kept(sandbox: &Sandbox) {
-        let script = "git switch -q --detach; echo x > x; git add x; git commit -q -m lone; git rev-parse HEAD > ../lone; \
+        let script = "git checkout -q $(git commit-tree -m foreign HEAD^{tree}); git switch -q -; \
+                      git switch -q --detach; echo x > x; git add x; git commit -q -m lone; git rev-parse HEAD > ../lone; \
                       git switch -q -; git commit -q --allow-empty -m kept; git commit -q --amend --allow-empty -m kept";
         let run = sandbox.run_script("--id left", script);
         let lone = fs::read_to_string(sandbox.worktree("left").with_file_name("lone")).unwrap();

@@ -118,6 +118,19 @@ on_every_format! {
         assert!(!a.session("show moves").ok().text().contains(&hint));
     }
 
+    fn a_commit_that_only_the_log_of_head_has_is_named_first(sandbox: &Sandbox) {
+        let team = Team::new(sandbox.format, 2);
+        let mut held = handed_back(&team);
+        let (a, dir) = (&team[0], team[0].worktree(ID));
+        a.git_in(&dir, "switch -q --detach");
+        a.git_in(&dir, "commit -q --allow-empty -m lone");
+        let lone = a.git_in(&dir, "rev-parse HEAD");
+        a.git_in(&dir, "switch -q -");
+        a.session("resume --trust moves").fails(1).says(&format!("'git branch NAME {lone}' keeps it"));
+        a.git(&format!("branch lone {lone}"));
+        goes_on(&team, &mut held);
+    }
+
     fn what_was_committed_since_in_a_worktree_that_is_gone_is_named_too(sandbox: &Sandbox) {
         let team = Team::new(sandbox.format, 2);
         let mut held = handed_back(&team);

@@ -268,6 +268,41 @@ on_every_format! {
         assert!(!sandbox.git("worktree list").contains("torn"));
     }
 
+    fn what_is_saved_of_a_worktree_that_is_gone_comes_back_as_it_was(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id midst");
+        let script = "git switch -q -c other; echo 1 > c; git add c; git commit -q -m 1; git switch -q -; echo 2 > c; git add c; \
+                      git commit -q -m 2; git merge -q other; echo i > intended; git add -N intended; echo u > untracked";
+        sandbox.order(&held, script);
+        sandbox.session("suspend midst").ok();
+        let dir = sandbox.worktree("midst");
+        let status = sandbox.git_in(&dir, "status --porcelain");
+        fs::remove_dir_all(&dir).unwrap();
+        let said = sandbox.resume(&mut held).stderr;
+        assert!(!said.contains("warning"), "{said}");
+        assert_eq!(sandbox.git_in(&dir, "status --porcelain"), status);
+        sandbox.order(&held, "grep -q u untracked && grep -q '<<<<<<<' c");
+        sandbox.session("terminate midst").ok();
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.session("prune").ok().says("midst: removed worktree");
+    }
+
+    fn a_commit_that_only_the_log_of_head_had_is_told_where_that_goes(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id left");
+        sandbox.order(&held, "echo u > untracked");
+        sandbox.session("suspend left").ok();
+        let dir = sandbox.worktree("left");
+        for step in ["switch -q --detach", "commit -q --allow-empty -m lone", "tag lone", "switch -q -"] {
+            sandbox.git_in(&dir, step);
+        }
+        let lone = sandbox.git("rev-parse lone");
+        sandbox.git("tag -d lone");
+        fs::remove_dir_all(&dir).unwrap();
+        let said = sandbox.resume(&mut held).stderr;
+        assert!(said.contains(&format!("'git branch NAME {lone}' keeps it")), "{said}");
+        sandbox.order(&held, "grep -q u untracked");
+        sandbox.end("left");
+    }
+
     fn what_was_committed_in_a_suspended_sessions_worktree_that_is_gone_is_saved_at_its_end(sandbox: &Sandbox) {
         let held = sandbox.hold("--id apart --no-branch");
         sandbox.session("suspend apart").ok();

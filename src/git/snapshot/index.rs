@@ -1,13 +1,13 @@
 //! What an index says beyond one version of each file: flags, conflicts, and which are no files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use gix::bstr::{BStr, ByteSlice};
 use gix::index::entry::{Flags, Mode, Stage};
 use gix::index::{Entry, File};
 
-use super::manifest::{Conflict, Name};
+use super::manifest::{Conflict, Manifest, Name};
 use crate::git::{Error, Repo, Result};
 
 /// The flags, conflicts and submodules of an index.
@@ -73,12 +73,7 @@ pub fn read(repo: &Repo, file: Option<&File>, worktree: &Path) -> Result<Index> 
             index.modules.push(path.clone());
         }
         if entry.stage() != Stage::Unconflicted {
-            index.conflicts.push(Conflict {
-                path,
-                stage: entry.stage_raw(),
-                mode: format!("{:06o}", entry.mode.bits()),
-                oid: entry.id.to_string(),
-            });
+            index.conflicts.push(conflict(entry, file));
             continue;
         }
         if entry.flags.contains(Flags::INTENT_TO_ADD) {
@@ -103,6 +98,42 @@ pub fn read(repo: &Repo, file: Option<&File>, worktree: &Path) -> Result<Index> 
         }
     }
     Ok(index)
+}
+
+/// The files of an index that are in conflict, or only intended to be added, just as a manifest has them.
+pub fn as_saved(repo: &Repo, index: &Path, manifest: &Manifest) -> Result<BTreeSet<Name>> {
+    let Some(file) = open(index, repo.object_hash())? else {
+        return Ok(BTreeSet::new());
+    };
+    let (mut conflicts, mut intended) = (Vec::new(), BTreeSet::new());
+    for entry in file.entries() {
+        if entry.stage() != Stage::Unconflicted {
+            conflicts.push(conflict(entry, &file));
+        } else if entry.flags.contains(Flags::INTENT_TO_ADD) {
+            intended.insert(Name(entry.path(&file).into()));
+        }
+    }
+    let of = |all: &[Conflict], path: &Name| -> Vec<Conflict> {
+        all.iter().filter(|entry| entry.path == *path).cloned().collect()
+    };
+    let paths = conflicts.iter().map(|entry| &entry.path);
+    let same: BTreeSet<Name> = paths
+        .filter(|path| of(&conflicts, path) == of(&manifest.conflicts, path))
+        .cloned()
+        .collect();
+    let intended = intended
+        .into_iter()
+        .filter(|path| manifest.intent_to_add.contains(path));
+    Ok(same.into_iter().chain(intended).collect())
+}
+
+fn conflict(entry: &Entry, file: &File) -> Conflict {
+    Conflict {
+        path: Name(entry.path(file).into()),
+        stage: entry.stage_raw(),
+        mode: format!("{:06o}", entry.mode.bits()),
+        oid: entry.id.to_string(),
+    }
 }
 
 fn skipped(repo: &Repo, worktree: &Path) -> Result<Vec<Name>> {

@@ -38,6 +38,7 @@ use super::{Durability, Error, Repo, Result};
 
 pub use capture::{Captured, Difference, capture, differs, has_file};
 pub use holds::{has_state, holds_state, join, line, untracked};
+pub use index::as_saved;
 pub use manifest::{Manifest, Name};
 pub use modules::linked_modules;
 pub use restore::{Restored, restore};

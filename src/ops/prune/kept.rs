@@ -12,7 +12,6 @@ use crate::git::worktree::{self, Worktree};
 use crate::ops::error::Result;
 use crate::ops::gone;
 use crate::ops::records::Place;
-use crate::ops::settle::left_behind;
 use crate::ops::standing::is_locked_for;
 use crate::ops::workspace::Workspace;
 use crate::session::Summary;
@@ -93,11 +92,7 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
     };
     // What an event calls unsaved is told by what is there now: some of it is gone, and some was saved since.
     match snapshot::differs(&ws.repo, &capture, work)? {
-        Some(Difference::Unsaved(Unsaved { path, why })) => {
-            return Ok(Some(Kept::Unsaved(format!(
-                "not all of it is saved: {path}: {why}"
-            ))));
-        }
+        Some(Difference::Unsaved(what)) => return Ok(Some(not_all(&what))),
         Some(Difference::Changed(how)) => {
             return Ok(Some(Kept::Unsaved(format!(
                 "it was changed since it was saved: {how}"
@@ -106,14 +101,17 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
         None => {}
     }
     if let Some(commit) = worktree::left_behind(&ws.repo, found)?.into_iter().next() {
-        let what = left_behind(commit);
-        return Ok(Some(Kept::Unsaved(format!("not all of it is saved: {what}"))));
+        return Ok(Some(not_all(&gone::left_behind(commit))));
     }
     // What git lost of the saved work, as by a `git gc --prune=now` beside a commit, may still be in the worktree.
     let broken = broken(&ws.repo, &[(work, summary.base)])?;
     let unsaved =
         |broken: &Broken| Kept::Unsaved(format!("its saved work can't be read whole: {}", broken.why));
     Ok(broken.first().map(unsaved))
+}
+
+fn not_all(what: &Unsaved) -> Kept {
+    Kept::Unsaved(format!("not all of it is saved: {}: {}", what.path, what.why))
 }
 
 fn locked(lock: &str) -> Kept {
@@ -138,11 +136,12 @@ pub fn why_gone_is_kept(
         Some(place) => gone::left(ws, session, place)?,
         None => None,
     };
-    Ok(left.map(|left| {
-        Kept::Unsaved(format!(
+    Ok(left.map(|left| match left.behind.first() {
+        Some(commit) => not_all(&gone::left_behind(*commit)),
+        None => Kept::Unsaved(format!(
             "its directory is gone, and what was committed or staged there, on {}, is not saved: 'git worktree repair' \
              brings back one that was moved, 'git worktree remove --force --force' lets go of it",
             left.head
-        ))
+        )),
     }))
 }
