@@ -51,10 +51,9 @@ pub fn broken(repo: &Repo, commits: &[(ObjectId, Option<ObjectId>)]) -> Result<V
 ///
 /// References that begin so are not asked, of which there may be many that have nothing of it.
 pub fn is_complete(repo: &Repo, commit: ObjectId, beside: &str) -> Result<bool> {
-    // A partial clone has promises instead of objects, of which git alone knows.
-    let missing = match repo.config("extensions.partialClone") {
-        Some(_) => "--missing=allow-promisor",
-        None => "--missing=error",
+    let missing = match is_partial(repo) {
+        true => "--missing=allow-promisor",
+        false => "--missing=error",
     };
     let git = repo
         .git()?
@@ -72,8 +71,7 @@ fn flaw(
     base: Option<ObjectId>,
     good: &mut HashSet<ObjectId>,
 ) -> Result<Option<String>> {
-    // A partial clone has promises instead of objects, of which git alone knows.
-    let is_partial = repo.config("extensions.partialClone").is_some();
+    let is_partial = is_partial(repo);
     let missing = match is_partial {
         true => "--missing=allow-promisor",
         false => "--missing=print",
@@ -119,6 +117,14 @@ fn flaw(
         ([one], _) => Some(format!("object {one} is missing")),
         ([first, ..], _) => Some(format!("{} objects are missing, {first} is one", lacking.len())),
     })
+}
+
+/// Whether it is a partial clone, which has promises instead of objects, of which git alone knows: the packs that came
+/// with them are marked.
+fn is_partial(repo: &Repo) -> bool {
+    let packs = std::fs::read_dir(repo.common_dir().join("objects/pack"));
+    let mut names = packs.into_iter().flatten().flatten().map(|pack| pack.file_name());
+    names.any(|name| name.as_encoded_bytes().ends_with(b".promisor"))
 }
 
 fn is_true(repo: &Repo, id: ObjectId) -> bool {
