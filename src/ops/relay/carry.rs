@@ -42,15 +42,10 @@ pub fn relay(ws: &mut Workspace, id: &SessionId, complain: fn(&Error)) -> Result
         };
         match send(ws, id, &relay, complain) {
             // Others may still ask for something, and the end is sent after all where it can be.
-            Err(_) if relay.both_ways => {}
+            Err(error) if relay.both_ways => complain(&error),
             sent => drop(sent?),
         }
         let done = attend(ws, id, &relay, &run_dir, complain)?;
-        if done == Done::Sent {
-            // What was complained of is no more; where that can't be forgotten, it is told once too often.
-            let log = File::options().write(true).open(log(&run_dir));
-            let _ = log.and_then(|log| log.set_len(0));
-        }
         tried = send_notes(ws, id, &relay)?.or(tried);
         drop(lease);
         // What was recorded while the lock was held was left to us; what can't be sent is left to the next step.
@@ -79,7 +74,10 @@ fn send(ws: &mut Workspace, id: &SessionId, relay: &Relay, complain: fn(&Error))
         // again.
         let name = remote_name(ws, id, relay)?;
         match sync(ws, Some(&name), std::slice::from_ref(id)) {
-            Ok(_) if is_level(ws, id, relay)? => return Ok(Done::Sent),
+            Ok(_) if is_level(ws, id, relay)? => {
+                forget_complaints(&ws.run_dir(id));
+                return Ok(Done::Sent);
+            }
             Ok(report) => {
                 if let Some(why) = for_good(&report, id) {
                     return Err(refused(id, &remote(ws, id, relay)?, why));
@@ -127,6 +125,12 @@ pub fn unsent(ws: &Workspace, id: &SessionId) -> Result<Option<String>> {
     Ok(last.map(str::to_owned))
 }
 
+/// Forgets what was complained of, once all is sent; where that can't be, it may be told once too often.
+fn forget_complaints(run_dir: &RunDir) {
+    let log = File::options().write(true).open(log(run_dir));
+    let _ = log.and_then(|log| log.set_len(0));
+}
+
 /// Where a relay says what it has to say.
 pub fn log(run_dir: &RunDir) -> PathBuf {
     run_dir.path().join("relay.log")
@@ -147,6 +151,9 @@ fn attend(
             let name = remote_name(ws, id, relay)?;
             // A remote that is down is asked again next time.
             let _ = sync(ws, Some(&name), std::slice::from_ref(id));
+            if is_level(ws, id, relay)? {
+                forget_complaints(run_dir);
+            }
         }
     }
     send(ws, id, relay, complain)
