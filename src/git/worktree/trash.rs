@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Worktree, at};
 use crate::git::{Error, Repo, Result};
@@ -72,10 +73,14 @@ pub fn empty_trash(trash: &Path) -> Result<()> {
 /// How much of a name is kept in the trash: with what is added to it, it has to be one still.
 const NAME: usize = 200;
 
+/// What the next name in the trash is made different by.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// A name in the trash that nothing has yet.
 pub(super) fn unused(trash: &Path, name: &OsStr) -> PathBuf {
     let name = OsStr::from_bytes(&name.as_bytes()[..name.len().min(NAME)]);
-    (0u32..)
+    // Not from the first one on each time: many may have one name.
+    std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed))
         .map(|number| {
             let mut name = name.to_owned();
             name.push(format!(".{}.{number}", std::process::id()));
