@@ -66,18 +66,20 @@ pub fn left_behind(repo: &Repo, worktree: &Worktree) -> Result<Vec<ObjectId>> {
         }
         let from = message.strip_prefix(b"checkout: moving from ");
         let from = from.and_then(|rest| parse_oid(rest.split(|byte| *byte == b' ').next()?));
+        // A branch that begins there has it.
+        let from = from.filter(|from| *from != oid);
         left.extend(from.filter(|oid| made.remove(oid) && objects::exists(repo, *oid)));
     }
     if left.is_empty() {
         return Ok(left);
     }
-    let ids = left.iter().map(ObjectId::to_string);
+    let ids: String = left.iter().map(|oid| format!("{oid}\n")).collect();
     // HEADs of all worktrees are among them.
     let lost = repo
         .git()?
         .args(["--no-replace-objects", "rev-list", "--ignore-missing"])
-        .args(ids)
-        .args(["--not", "--all"])
+        .args(["--stdin", "--not", "--all"])
+        .input(ids)
         .output()?;
     if lost.status.success() {
         let lost: HashSet<ObjectId> = lost.stdout.lines().filter_map(parse_oid).collect();

@@ -110,7 +110,10 @@ pub fn left(ws: &Workspace, session: &Session, place: &Place) -> Result<Option<L
         let same = snapshot::as_saved(&ws.repo, &index, &saved.manifest).unwrap_or_default();
         staged.retain(|path| !same.contains(&Name(path.clone())));
     }
-    let is_saved = saved_head == Some(head) && staged.is_empty();
+    // Nothing is lost of a branch; one that was moved meanwhile, as by a landing, is no work of a session that stands still.
+    let stands_still = summary.state == State::Suspended && !summary.frozen;
+    let is_on_branch = matches!(worktree.head, Head::Branch(_));
+    let is_saved = staged.is_empty() && (saved_head == Some(head) || stands_still && is_on_branch);
     let behind = worktree::left_behind(&ws.repo, &worktree)?;
     Ok((!is_saved || !behind.is_empty()).then_some(Left {
         worktree,

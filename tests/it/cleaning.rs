@@ -151,6 +151,8 @@ on_every_format! {
 
     fn a_commit_that_only_the_log_of_head_has_is_named_and_kept(sandbox: &Sandbox) {
         let script = "git checkout -q $(git commit-tree -m foreign HEAD^{tree}); git switch -q -; \
+                      git switch -q --detach; git commit -q --allow-empty -m one; git switch -q -c two; \
+                      git commit -q --amend --allow-empty -m two; git switch -q session/left; \
                       git switch -q --detach; echo x > x; git add x; git commit -q -m lone; git rev-parse HEAD > ../lone; \
                       git switch -q -; git commit -q --allow-empty -m kept; git commit -q --amend --allow-empty -m kept";
         let run = sandbox.run_script("--id left", script);

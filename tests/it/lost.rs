@@ -286,6 +286,20 @@ on_every_format! {
         sandbox.session("prune").ok().says("midst: removed worktree");
     }
 
+    fn what_is_saved_of_a_worktree_that_is_gone_comes_back_where_its_branch_was_moved_too(sandbox: &Sandbox) {
+        let mut held = sandbox.hold("--id moved");
+        sandbox.order(&held, "echo u > untracked");
+        sandbox.session("suspend moved").ok();
+        fs::remove_dir_all(sandbox.worktree("moved")).unwrap();
+        sandbox.commit_file(&sandbox.repo(), "later", "later\n");
+        sandbox.git("update-ref refs/heads/session/moved main");
+        let said = sandbox.resume(&mut held).stderr;
+        assert!(said.contains("has other commits here"), "{said}");
+        sandbox.order(&held, "grep -q u untracked && test ! -e later");
+        assert_eq!(sandbox.git_in(&sandbox.worktree("moved"), "status --porcelain"), "?? untracked");
+        sandbox.end("moved");
+    }
+
     fn a_commit_that_only_the_log_of_head_had_is_told_where_that_goes(sandbox: &Sandbox) {
         let mut held = sandbox.hold("--id left");
         sandbox.order(&held, "echo u > untracked");

@@ -138,9 +138,10 @@ pub fn why_gone_is_kept(
     };
     Ok(left.map(|left| match left.behind.first() {
         Some(commit) => not_all(&gone::left_behind(*commit)),
-        None => Kept::Unsaved(format!(
-            "its directory is gone, and what was committed or staged there, on {}, is not saved: 'git worktree repair' \
-             brings back one that was moved, 'git worktree remove --force --force' lets go of it",
+        None => Kept::Used(format!(
+            "its directory is gone, and what was committed or staged there, on {0}, is not saved: 'git branch NAME {0}' \
+             keeps the commits, 'git worktree repair PATH' brings back one that was moved to PATH, 'git worktree remove \
+             --force --force' lets go of it",
             left.head
         )),
     }))

@@ -22,7 +22,7 @@ use super::records::Place;
 use super::recover::reconcile;
 use super::select::local_ids;
 use super::size::{human, size_of};
-use super::standing::{is_missing, is_outdated, moved_since, standing};
+use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, standing};
 use super::workspace::Workspace;
 use crate::git::worktree::{self, Worktree};
 use crate::session::{SessionId, State};
@@ -145,6 +145,10 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
         if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
             kept = Some(Kept::HasIgnored);
         }
+        if kept.is_some() && prune.mode == Mode::Do && is_locked_for(&found, id) {
+            // Whoever parked it could not read it.
+            worktree::unlock(&ws.repo, &found)?;
+        }
         if kept.is_none() && prune.mode == Mode::Do {
             worktree::remove(&ws.repo, &found, &ws.trash())?;
             run_dir.clear_place()?;
@@ -185,12 +189,12 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     }
     prune_asides(ws, id, prune, findings)?;
     if let Some(moved) = moved_since(ws, &run_dir)? {
+        let free = "it was moved there since; 'git worktree remove' removes it";
+        let kept = why_kept(ws, &session, &moved)?.unwrap_or(Kept::Used(free.to_owned()));
         findings.push(Finding {
             id: id.clone(),
             what: What::Worktree(moved.path),
-            kept: Some(Kept::Used(
-                "it was moved there since; 'git worktree remove' removes it".to_owned(),
-            )),
+            kept: Some(kept),
             ignored: None,
         });
     }
