@@ -152,7 +152,7 @@ on_every_format! {
 
     fn who_has_no_place_for_a_worktree_is_told_of_the_setting_and_of_what_waits(sandbox: &Sandbox) {
         let root = sandbox.root().join("no place");
-        std::os::unix::fs::symlink("/nowhere/at/all", &root).unwrap();
+        std::os::unix::fs::symlink(sandbox.root().join("nowhere/at/all"), &root).unwrap();
         sandbox.config("session.worktreeRoot", root.to_str().unwrap());
         for line in ["run --id waits -- pwd", "run -d --id waits-too -- pwd"] {
             let run = sandbox.session(line);
