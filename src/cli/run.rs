@@ -83,7 +83,11 @@ impl Args {
         let new = self.what.into_new()?;
         // Before anything is made that would only be left behind.
         check_variables(&new.env)?;
-        let session = create(&mut ws, new)?;
+        let session = match create(&mut ws, new) {
+            // git, which is asked, gets the signal too.
+            Err(_) if signals.have_come() => return Ok(128 + signals.first()),
+            session => session?,
+        };
         let id = session.id().clone();
         let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
         if started.is_err() && signals.have_come() {
