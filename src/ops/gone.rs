@@ -111,7 +111,7 @@ pub fn left(ws: &Workspace, session: &Session, place: &Place) -> Result<Option<L
         staged.retain(|path| !same.contains(&Name(path.clone())));
     }
     // Nothing is lost of a branch; one that was moved meanwhile, as by a landing, is no work of a session that stands still.
-    let stands_still = summary.state == State::Suspended && !summary.frozen;
+    let stands_still = summary.state != State::Running && !summary.frozen;
     let is_on_branch = matches!(worktree.head, Head::Branch(_));
     let is_saved = staged.is_empty() && (saved_head == Some(head) || stands_still && is_on_branch);
     let behind = worktree::left_behind(&ws.repo, &worktree)?;

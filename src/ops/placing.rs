@@ -10,7 +10,7 @@ use super::error::{Error, Result};
 use super::gone;
 use super::local::{Guard, RunDir};
 use super::records::Place;
-use super::standing::{is_missing, place, reason, standing};
+use super::standing::{is_locked_for, is_missing, place, reason, standing};
 use super::workspace::Workspace;
 use crate::git::refs::Target;
 use crate::git::worktree::{self, Add, Checkout, Files, Head, Hooks, Worktree};
@@ -51,9 +51,13 @@ pub fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> R
         }
         match place.whole {
             true => worktree::clean_half_made(&ws.repo, path, &ws.trash())?,
-            // No worker was ever in it, and it was not there before.
+            // No worker was ever in it, and it was not there before, unless somebody has made one of their own there since.
             false => {
                 if let Some(half) = worktree::at(&ws.repo, path)? {
+                    let is_whole = half.exists && half.head != Head::Unknown;
+                    if is_whole && !run_dir.id().is_some_and(|id| is_locked_for(&half, &id)) {
+                        return Err(Error::PathTaken(path.to_owned()));
+                    }
                     worktree::remove(&ws.repo, &half, &ws.trash())?;
                 }
                 if let Some(name) = place.made_branch.then_some(branch).flatten() {
@@ -191,8 +195,10 @@ pub fn park(ws: &Workspace, session: &Session, run_dir: &RunDir) -> Result<()> {
     if let Some(found) = standing(ws, run_dir)? {
         let_branch_go(ws, &found)?;
         worktree::unlock(&ws.repo, &found)?;
-    } else if let Some(unreadable) = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))? {
-        let_branch_go(ws, &unreadable)?;
+    } else if let Some(found) = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?
+        && !found.exists
+    {
+        let_branch_go(ws, &found)?;
     }
     let path = match standing(ws, run_dir)? {
         Some(found) => Arg::from(found.path.as_os_str().to_owned()),

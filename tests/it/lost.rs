@@ -649,6 +649,22 @@ on_one_format! {
         a.session("doctor").ok();
     }
 
+    fn what_somebody_made_where_a_worktree_was_only_begun_is_theirs(sandbox: &Sandbox) {
+        make_checkouts_slow(sandbox);
+        sandbox.new_session("--id begun -- true");
+        kill_in_checkout(sandbox, "begun");
+        let path = sandbox.worktree("begun");
+        let quoted = shell_words::quote(path.to_str().unwrap()).into_owned();
+        sandbox.git(&format!("worktree remove --force --force {quoted}"));
+        sandbox.git(&format!("worktree add -q -b mine {quoted}"));
+        fs::write(path.join("precious"), "mine").unwrap();
+        sandbox.session("start begun").fails(1).says("exists already");
+        sandbox.session("terminate begun").ok();
+        sandbox.session("prune").ok();
+        assert_eq!(fs::read_to_string(path.join("precious")).unwrap(), "mine");
+        assert!(sandbox.git("worktree list").contains("[mine]"));
+    }
+
     fn who_interrupts_a_run_before_its_worker_runs_ends_it(sandbox: &Sandbox) {
         make_checkouts_slow(sandbox);
         for (interrupt, state) in [("stop", "terminated"), ("suspend", "pending"), ("detach", "pending")] {

@@ -111,7 +111,11 @@ fn why_changed(ws: &Workspace, summary: &Summary, found: &Worktree, work: Object
 }
 
 fn not_all(what: &Unsaved) -> Kept {
-    Kept::Unsaved(format!("not all of it is saved: {}: {}", what.path, what.why))
+    Kept::Unsaved(format!("not all of it is saved: {}", line(what)))
+}
+
+fn line(what: &Unsaved) -> String {
+    format!("{}: {}", what.path, what.why)
 }
 
 fn locked(lock: &str) -> Kept {
@@ -137,7 +141,7 @@ pub fn why_gone_is_kept(
         None => None,
     };
     Ok(left.map(|left| match left.behind.first() {
-        Some(commit) => not_all(&gone::left_behind(*commit)),
+        Some(commit) => Kept::Used(format!("its directory is gone; {}", line(&gone::left_behind(*commit)))),
         None => Kept::Used(format!(
             "its directory is gone, and what was committed or staged there, on {0}, is not saved: 'git branch NAME {0}' \
              keeps the commits, 'git worktree repair PATH' brings back one that was moved to PATH, 'git worktree remove \

@@ -124,7 +124,12 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     if let Some(half) = place.as_ref().filter(|place| !place.whole && !place.parked) {
         let path = PathBuf::from(half.path.as_os_str());
         if prune.mode == Mode::Do {
-            begun_before(ws, &run_dir, session.event.summary.branch.as_deref())?;
+            let begun = begun_before(ws, &run_dir, session.event.summary.branch.as_deref());
+            if let Err(Error::PathTaken(_)) = begun {
+                // What stands there is somebody else's.
+                return run_dir.clear_place();
+            }
+            begun?;
             run_dir.clear_place()?;
         }
         findings.push(Finding {
