@@ -298,6 +298,14 @@ on_every_format! {
         sandbox.order(&held, "grep -q u untracked && test ! -e later");
         assert_eq!(sandbox.git_in(&sandbox.worktree("moved"), "status --porcelain"), "?? untracked");
         sandbox.end("moved");
+        let held = sandbox.hold("--id landed");
+        sandbox.session(&format!("suspend {}", held.id)).ok();
+        fs::remove_dir_all(sandbox.worktree("landed")).unwrap();
+        sandbox.git("update-ref refs/heads/session/landed main");
+        sandbox.session("terminate landed").ok();
+        let pruned = sandbox.session("prune landed");
+        assert!(!pruned.ok().stderr.contains("keeps"), "{pruned}");
+        assert!(!sandbox.git("worktree list").contains("landed"));
     }
 
     fn a_commit_that_only_the_log_of_head_had_is_told_where_that_goes(sandbox: &Sandbox) {
