@@ -12,7 +12,7 @@ use crate::git::worktree::{self, Worktree};
 use crate::ops::error::Result;
 use crate::ops::gone;
 use crate::ops::records::Place;
-use crate::ops::standing::is_locked_for;
+use crate::ops::standing::{is_locked_for, is_outdated};
 use crate::ops::workspace::Workspace;
 use crate::session::Summary;
 use crate::store::{Session, names};
@@ -39,7 +39,19 @@ impl fmt::Display for Kept {
 }
 
 /// The reason for which a worktree stays; none if all that is in it is saved.
-pub fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
+pub fn why_kept_here(
+    ws: &Workspace,
+    session: &Session,
+    place: Option<&Place>,
+    found: &Worktree,
+) -> Result<Option<Kept>> {
+    match ws.owns(&session.event.summary) && !is_outdated(ws, session, place)? {
+        true => why_kept(ws, session, found),
+        false => why_kept_of_another(ws, session, found),
+    }
+}
+
+fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let summary = &session.event.summary;
     if found.lock.is_some() && !is_locked_for(found, session.id()) {
         return Ok(found.lock.as_deref().map(locked));
@@ -51,7 +63,7 @@ pub fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<O
 }
 
 /// The same for a worktree that a former owner has left: it holds what that one saved before another clone went on.
-pub fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
+fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let id = session.id();
     let run_dir = ws.run_dir(id);
     if found.lock.is_some() && !is_locked_for(found, id) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use self::branch::merged_branch;
 pub use self::kept::Kept;
-use self::kept::{why_gone_is_kept, why_kept, why_kept_of_another};
+use self::kept::{why_gone_is_kept, why_kept_here};
 use super::branch::follow;
 use super::error::{Error, Result};
 use super::ignored::ignored;
@@ -22,7 +22,7 @@ use super::records::Place;
 use super::recover::reconcile;
 use super::select::local_ids;
 use super::size::{human, size_of};
-use super::standing::{is_locked_for, is_missing, is_outdated, moved_since, standing};
+use super::standing::{is_locked_for, is_missing, moved_since, standing};
 use super::workspace::Workspace;
 use crate::git::worktree::{self, Worktree};
 use crate::session::{SessionId, State};
@@ -142,11 +142,7 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     }
     if let Some(found) = standing(ws, &run_dir)? {
         let ignored = ignored_files(&found.path, &ignored(ws, &found)?);
-        let is_current = ws.owns(&session.event.summary) && !is_outdated(ws, &session, place.as_ref())?;
-        let mut kept = match is_current {
-            true => why_kept(ws, &session, &found)?,
-            false => why_kept_of_another(ws, &session, &found)?,
-        };
+        let mut kept = why_kept_here(ws, &session, place.as_ref(), &found)?;
         if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
             kept = Some(Kept::HasIgnored);
         }
@@ -195,7 +191,8 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     prune_asides(ws, id, prune, findings)?;
     if let Some(moved) = moved_since(ws, &run_dir)? {
         let free = "it was moved there since; 'git worktree remove' removes it";
-        let kept = why_kept(ws, &session, &moved)?.unwrap_or(Kept::Used(free.to_owned()));
+        let kept = why_kept_here(ws, &session, place.as_ref(), &moved)?;
+        let kept = kept.unwrap_or(Kept::Used(free.to_owned()));
         findings.push(Finding {
             id: id.clone(),
             what: What::Worktree(moved.path),
