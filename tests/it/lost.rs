@@ -56,7 +56,7 @@ fn make_checkouts_slow(sandbox: &Sandbox) {
     let flag = sandbox.root().join("slow");
     fs::write(&flag, "").unwrap();
     let script = format!(
-        "if test -e \"{0}\"; then echo hangs > \"$FIFOS/checkout\"; sleep 1000; fi; cat",
+        "if test -e \"{0}\"; then echo hangs > \"$FIFOS/checkout\"; exec sleep 1000; fi; cat",
         flag.display()
     );
     sandbox.config("filter.slow.smudge", &script);
