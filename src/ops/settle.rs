@@ -174,7 +174,9 @@ fn try_save(ws: &Workspace, session: &Session, run_dir: &RunDir, kind: Kind, loc
         });
     };
     if outdated && kind != Kind::Checkpoint {
-        // What is in it was saved before the session went on elsewhere, and is no part of its work now.
+        // What is in it was saved before the session went on elsewhere, and is no part of its work now; whoever took it
+        // over may have been killed before a reference had its work.
+        work::take_over(ws, session)?;
         return Ok(Saved {
             captured: None,
             lost: Vec::new(),
