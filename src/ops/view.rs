@@ -10,6 +10,7 @@ use super::changed::Changed;
 use super::error::Result;
 use super::own_name::{lives_unsaid, was_launched_here};
 use super::record::load;
+use super::records::Phase;
 use super::select::{local_ids, worktree_of};
 use super::standing::has_older_worktree;
 use super::workspace::Workspace;
@@ -371,6 +372,8 @@ fn deepen(ws: &Workspace, view: &mut View) -> Result<()> {
         view.worktree = worktree_of(ws, &run_dir)?;
         if view.stale == Some(false)
             && let Some(run) = run_dir.run()?
+            // Before the next attempt of one that failed there is nothing to be recorded.
+            && run.phase == Phase::Executed
         {
             view.ended = run_dir.exit(&run.attempt)?.map(|exit| exit.outcome);
         }

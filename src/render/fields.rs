@@ -83,6 +83,7 @@ pub fn session(view: &View) -> Fields {
     let aside = view.aside.iter();
     let aside: Vec<String> = aside.map(|what| format!("{}: {}", what.path, what.why)).collect();
     maybe("aside", (!aside.is_empty()).then(|| json!(aside)));
+    maybe("ended", view.ended.as_ref().map(|ended| json!(ended)));
     fields
 }
 
@@ -167,7 +168,7 @@ fn oid(oid: ObjectId) -> Value {
 }
 
 /// Every name that [`session`] may give.
-pub const SESSION: [&str; 31] = [
+pub const SESSION: [&str; 32] = [
     "id",
     "state",
     "here",
@@ -199,6 +200,7 @@ pub const SESSION: [&str; 31] = [
     "signature",
     "unsaved",
     "aside",
+    "ended",
 ];
 
 /// Every name that [`event`] may give.

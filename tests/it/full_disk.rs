@@ -24,6 +24,7 @@ fn an_end_on_a_full_disk_is_recorded_once_there_is_room() {
         show.ok()
             .prints("running, its worker ended with exit:3, which is not recorded yet")
             .says("supervisor.log");
+        assert_eq!(sandbox.show("squeezed")["ended"], "exit:3");
         disk.free();
         until("the end is recorded", || {
             sandbox.state("squeezed") == "terminated"

@@ -170,6 +170,19 @@ on_every_format! {
 }
 
 on_one_format! {
+    fn what_waits_for_its_next_attempt_is_not_said_to_be_unrecorded(sandbox: &Sandbox) {
+        sandbox.session("run -d --id again --retries 9 -- sh -c 'exit 3'").ok();
+        let record = sandbox.run_dir("again").join("run.json");
+        until("it waits for some time", || {
+            let is_waiting = std::fs::read_to_string(&record).is_ok_and(|run| run.contains("\"waiting\""));
+            is_waiting && sandbox.events("again").len() >= 4
+        });
+        assert!(sandbox.run_dir("again").join("exit.json").exists());
+        let show = sandbox.session("show again");
+        assert!(!show.ok().text().contains("not recorded"), "{show}");
+        sandbox.session("terminate again").ok();
+    }
+
     fn a_log_that_has_no_room_for_another_attempt_ends_with_the_last_one(sandbox: &Sandbox) {
         sandbox.git("config session.fsync false");
         let id = sandbox.new_session("--id full --retries 3 -- sh -c 'exit 3'");
