@@ -90,7 +90,7 @@ impl Args {
         };
         let id = session.id().clone();
         let started = start(&mut ws, &id, launching(false, push, Trust::Approved)?);
-        if started.is_err() && signals.have_come() {
+        if started.is_err() && signals.have_come() && is_pending(&ws, &id) {
             return never_ran(&mut ws, &id, interrupt, &signals);
         }
         let started = started.map_err(|error| left(&ws, &id, error.into()));
@@ -127,12 +127,16 @@ impl Args {
 
 /// What could not be started may be waiting for the next try.
 fn left(ws: &Workspace, id: &SessionId, failure: Failure) -> Failure {
-    match record::load(ws, id) {
-        Ok(session) if session.event.summary.state == State::Pending => failure.also(&format!(
+    match is_pending(ws, id) {
+        true => failure.also(&format!(
             "session '{id}' is pending: 'git session start {id}' tries again, 'git session stop {id}' gives it up"
         )),
-        _ => failure,
+        false => failure,
     }
+}
+
+fn is_pending(ws: &Workspace, id: &SessionId) -> bool {
+    record::load(ws, id).is_ok_and(|session| session.event.summary.state == State::Pending)
 }
 
 fn show(ws: &Workspace, session: crate::store::Session) -> Result<(), Failure> {
@@ -185,30 +189,6 @@ fn ended(ws: &Workspace, id: &SessionId, quiet: bool, as_json: bool) -> Result<i
     }
 }
 
-/// What they do before the worker runs, and git is at work on its worktree, which gets them too.
-fn never_ran(
-    ws: &mut Workspace,
-    id: &SessionId,
-    interrupt: Interrupt,
-    signals: &Signals,
-) -> Result<i32, Failure> {
-    keep_apart();
-    if interrupt == Interrupt::Stop {
-        let stop = Stop {
-            reason: Some("interrupted".to_owned()),
-            ..Stop::default()
-        };
-        terminate(ws, id, &stop)?;
-        out::say(&format!("{id}: cancelled, nothing had run"));
-    } else {
-        out::say(&format!("{id}: pending, nothing has run"));
-        out::say(&format!(
-            "hint: 'git session start {id}' starts it, 'git session stop {id}' gives it up"
-        ));
-    }
-    Ok(128 + signals.first())
-}
-
 /// What Ctrl-C and TERM do.
 fn interrupted(
     ws: &mut Workspace,
@@ -259,6 +239,30 @@ fn interrupted(
         Err(Error::Illegal { .. } | Error::Changed { .. }) => ended(ws, id, false, false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What Ctrl-C and TERM do while git is at work on the worktree, which gets them too, and no worker has run.
+fn never_ran(
+    ws: &mut Workspace,
+    id: &SessionId,
+    interrupt: Interrupt,
+    signals: &Signals,
+) -> Result<i32, Failure> {
+    keep_apart();
+    if interrupt == Interrupt::Stop {
+        let stop = Stop {
+            reason: Some("interrupted".to_owned()),
+            ..Stop::default()
+        };
+        terminate(ws, id, &stop)?;
+        out::say(&format!("{id}: cancelled, nothing had run"));
+    } else {
+        out::say(&format!("{id}: pending, nothing has run"));
+        out::say(&format!(
+            "hint: 'git session start {id}' starts it, 'git session stop {id}' gives it up"
+        ));
+    }
+    Ok(128 + signals.first())
 }
 
 /// How soon after the first signal another one is no second word of the user, but the same one again: git, which is
