@@ -72,6 +72,10 @@ impl RunDir {
     }
 
     /// What the supervisor had to say, if anything.
+    pub fn relay_log(&self) -> PathBuf {
+        self.path.join("relay.log")
+    }
+
     pub fn supervisor_log(&self) -> PathBuf {
         self.path.join("supervisor.log")
     }

@@ -1,7 +1,6 @@
 //! The relay's own process: it sends until the remote has all, and looks around while the session runs.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -120,20 +119,15 @@ pub fn unsent(ws: &Workspace, id: &SessionId) -> Result<Option<String>> {
     if is_level(ws, id, &relay)? {
         return Ok(None);
     }
-    let said = std::fs::read_to_string(log(&run_dir)).unwrap_or_default();
+    let said = std::fs::read_to_string(run_dir.relay_log()).unwrap_or_default();
     let last = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
     Ok(last.map(str::to_owned))
 }
 
 /// Forgets what was complained of, once all is sent; where that can't be, it may be told once too often.
 fn forget_complaints(run_dir: &RunDir) {
-    let log = File::options().write(true).open(log(run_dir));
+    let log = File::options().write(true).open(run_dir.relay_log());
     let _ = log.and_then(|log| log.set_len(0));
-}
-
-/// Where a relay says what it has to say.
-pub fn log(run_dir: &RunDir) -> PathBuf {
-    run_dir.path().join("relay.log")
 }
 
 /// Waits for the end of the run, which is a step that only the supervisor sees, and now and then looks around.

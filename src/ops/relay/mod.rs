@@ -82,7 +82,7 @@ pub fn nudge(ws: &Workspace, id: &SessionId) {
         ],
         cwd: ws.repo.common_dir().to_owned(),
         env: supervisor_environment(),
-        log: Some(carry::log(&run_dir)),
+        log: Some(run_dir.relay_log()),
         keep: Vec::new(),
     });
 }
