@@ -103,13 +103,21 @@ pub fn left(ws: &Workspace, session: &Session, place: &Place) -> Result<Option<L
         (None, Some(base)) => (Some(base), objects::tree_of(&ws.repo, base)?),
         (None, None) => return Ok(None),
     };
-    // An index that can't be read has nothing for anybody.
-    let mut staged = worktree::staged_since(&ws.repo, &worktree, index).unwrap_or_default();
-    if let (Some((_, saved)), false) = (&saved, staged.is_empty()) {
-        let index = worktree.git_dir.join("index");
-        let same = snapshot::as_saved(&ws.repo, &index, &saved.manifest).unwrap_or_default();
-        staged.retain(|path| !same.contains(&Name(path.clone())));
-    }
+    let manifest = saved
+        .as_ref()
+        .map(|(_, saved)| saved.manifest.clone())
+        .unwrap_or_default();
+    let unfinished = snapshot::as_saved(&ws.repo, &worktree.git_dir.join("index"), &manifest);
+    let staged = match (worktree::staged_since(&ws.repo, &worktree, index), unfinished) {
+        (Ok(staged), Ok(same)) => staged
+            .into_iter()
+            .filter(|path| !same.contains(&Name(path.clone())))
+            .collect(),
+        (Ok(staged), Err(_)) => staged,
+        // An index that can't be read has nothing for anybody.
+        (Err(_), Err(_)) => Vec::new(),
+        (Err(error), Ok(_)) => return Err(error.into()),
+    };
     // Nothing is lost of a branch; one that was moved meanwhile, as by a landing, is no work of a session that stands still.
     let stands_still = summary.state != State::Running && !summary.frozen;
     let is_on_branch = matches!(worktree.head, Head::Branch(_));

@@ -51,13 +51,10 @@ pub fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> R
         }
         match place.whole {
             true => worktree::clean_half_made(&ws.repo, path, &ws.trash())?,
-            // No worker was ever in it, and it was not there before, unless somebody has made one of their own there since.
+            false if is_somebodys_own(ws, run_dir, path)? => return Err(Error::PathTaken(path.to_owned())),
+            // No worker was ever in it, and it was not there before.
             false => {
                 if let Some(half) = worktree::at(&ws.repo, path)? {
-                    let is_whole = half.exists && half.head != Head::Unknown;
-                    if is_whole && !run_dir.id().is_some_and(|id| is_locked_for(&half, &id)) {
-                        return Err(Error::PathTaken(path.to_owned()));
-                    }
                     worktree::remove(&ws.repo, &half, &ws.trash())?;
                 }
                 if let Some(name) = place.made_branch.then_some(branch).flatten() {
@@ -67,6 +64,13 @@ pub fn begun_before(ws: &Workspace, run_dir: &RunDir, branch: Option<&str>) -> R
         }
     }
     Ok(place)
+}
+
+/// Whether a worktree stands there that was made by somebody else, after ours was begun and went.
+pub fn is_somebodys_own(ws: &Workspace, run_dir: &RunDir, path: &Path) -> Result<bool> {
+    let found = worktree::at(&ws.repo, path)?.filter(|found| found.exists && found.head != Head::Unknown);
+    let is_ours = |found: &Worktree| run_dir.id().is_some_and(|id| is_locked_for(found, &id));
+    Ok(found.is_some_and(|found| !is_ours(&found)))
 }
 
 /// Notes that all that belongs into the worktree is there.

@@ -105,26 +105,28 @@ pub fn as_saved(repo: &Repo, index: &Path, manifest: &Manifest) -> Result<BTreeS
     let Some(file) = open(index, repo.object_hash())? else {
         return Ok(BTreeSet::new());
     };
-    let (mut conflicts, mut intended) = (Vec::new(), BTreeSet::new());
+    let mut conflicts: BTreeMap<Name, Vec<Conflict>> = BTreeMap::new();
+    let mut same = BTreeSet::new();
+    let intended: BTreeSet<&Name> = manifest.intent_to_add.iter().collect();
     for entry in file.entries() {
+        let path = Name(entry.path(&file).into());
         if entry.stage() != Stage::Unconflicted {
-            conflicts.push(conflict(entry, &file));
-        } else if entry.flags.contains(Flags::INTENT_TO_ADD) {
-            intended.insert(Name(entry.path(&file).into()));
+            conflicts.entry(path).or_default().push(conflict(entry, &file));
+        } else if entry.flags.contains(Flags::INTENT_TO_ADD) && intended.contains(&path) {
+            same.insert(path);
         }
     }
-    let of = |all: &[Conflict], path: &Name| -> Vec<Conflict> {
-        all.iter().filter(|entry| entry.path == *path).cloned().collect()
-    };
-    let paths = conflicts.iter().map(|entry| &entry.path);
-    let same: BTreeSet<Name> = paths
-        .filter(|path| of(&conflicts, path) == of(&manifest.conflicts, path))
-        .cloned()
-        .collect();
-    let intended = intended
-        .into_iter()
-        .filter(|path| manifest.intent_to_add.contains(path));
-    Ok(same.into_iter().chain(intended).collect())
+    let mut saved: BTreeMap<&Name, Vec<&Conflict>> = BTreeMap::new();
+    for conflict in &manifest.conflicts {
+        saved.entry(&conflict.path).or_default().push(conflict);
+    }
+    conflicts.retain(|path, now| {
+        saved
+            .get(path)
+            .is_some_and(|saved| now.iter().eq(saved.iter().copied()))
+    });
+    same.extend(conflicts.into_keys());
+    Ok(same)
 }
 
 fn conflict(entry: &Entry, file: &File) -> Conflict {

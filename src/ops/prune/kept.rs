@@ -14,7 +14,7 @@ use crate::ops::gone;
 use crate::ops::records::Place;
 use crate::ops::standing::{is_locked_for, is_outdated};
 use crate::ops::workspace::Workspace;
-use crate::session::Summary;
+use crate::session::{SessionId, Summary};
 use crate::store::{Session, names};
 use crate::worker::{Probe, probe};
 
@@ -53,8 +53,8 @@ pub fn why_kept_here(
 
 fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let summary = &session.event.summary;
-    if found.lock.is_some() && !is_locked_for(found, session.id()) {
-        return Ok(found.lock.as_deref().map(locked));
+    if let Some(kept) = locked_by_another(found, session.id()) {
+        return Ok(Some(kept));
     }
     let Some(work) = summary.work else {
         return Ok(Some(never_saved()));
@@ -66,8 +66,8 @@ fn why_kept(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Optio
 fn why_kept_of_another(ws: &Workspace, session: &Session, found: &Worktree) -> Result<Option<Kept>> {
     let id = session.id();
     let run_dir = ws.run_dir(id);
-    if found.lock.is_some() && !is_locked_for(found, id) {
-        return Ok(found.lock.as_deref().map(locked));
+    if let Some(kept) = locked_by_another(found, id) {
+        return Ok(Some(kept));
     }
     if run_dir.is_supervised()? || probe(&run_dir.job_lock())? == Probe::Held {
         return Ok(Some(Kept::Used("its worker is alive".to_owned())));
@@ -130,8 +130,9 @@ fn line(what: &Unsaved) -> String {
     format!("{}: {}", what.path, what.why)
 }
 
-fn locked(lock: &str) -> Kept {
-    Kept::Used(format!("it is locked: {lock}"))
+fn locked_by_another(found: &Worktree, id: &SessionId) -> Option<Kept> {
+    let lock = found.lock.as_ref().filter(|_| !is_locked_for(found, id))?;
+    Some(Kept::Used(format!("it is locked: {lock}")))
 }
 
 fn never_saved() -> Kept {
@@ -142,16 +143,13 @@ fn never_saved() -> Kept {
 pub fn why_gone_is_kept(
     ws: &Workspace,
     session: &Session,
-    place: Option<&Place>,
+    place: &Place,
     gone: &Worktree,
 ) -> Result<Option<Kept>> {
-    if gone.lock.is_some() && !is_locked_for(gone, session.id()) {
-        return Ok(gone.lock.as_deref().map(locked));
+    if let Some(kept) = locked_by_another(gone, session.id()) {
+        return Ok(Some(kept));
     }
-    let left = match place {
-        Some(place) => gone::left(ws, session, place)?,
-        None => None,
-    };
+    let left = gone::left(ws, session, place)?;
     Ok(left.map(|left| match left.behind.first() {
         Some(commit) => Kept::Used(format!("its directory is gone; {}", line(&gone::left_behind(*commit)))),
         None => Kept::Used(format!(

@@ -16,7 +16,7 @@ use super::branch::follow;
 use super::error::{Error, Result};
 use super::ignored::ignored;
 use super::mode::Mode;
-use super::placing::begun_before;
+use super::placing::{begun_before, is_somebodys_own};
 use super::record::load;
 use super::records::Place;
 use super::recover::reconcile;
@@ -121,23 +121,22 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
     }
     let session = load(ws, id)?;
     let place = run_dir.place()?;
+    let finding = |path, kept, ignored| Finding {
+        id: id.clone(),
+        what: What::Worktree(path),
+        kept,
+        ignored,
+    };
     if let Some(half) = place.as_ref().filter(|place| !place.whole && !place.parked) {
         let path = PathBuf::from(half.path.as_os_str());
+        let is_theirs = is_somebodys_own(ws, &run_dir, &path)?;
         if prune.mode == Mode::Do {
-            let begun = begun_before(ws, &run_dir, session.event.summary.branch.as_deref());
-            if let Err(Error::PathTaken(_)) = begun {
-                // What stands there is somebody else's.
-                return run_dir.clear_place();
+            if !is_theirs {
+                begun_before(ws, &run_dir, session.event.summary.branch.as_deref())?;
             }
-            begun?;
             run_dir.clear_place()?;
         }
-        findings.push(Finding {
-            id: id.clone(),
-            what: What::Worktree(path),
-            kept: None,
-            ignored: None,
-        });
+        findings.extend((!is_theirs).then(|| finding(path, None, None)));
         return Ok(());
     }
     if let Some(found) = standing(ws, &run_dir)? {
@@ -146,7 +145,8 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
         if prune.ignored == Ignored::Keep && kept.is_none() && ignored.is_some() {
             kept = Some(Kept::HasIgnored);
         }
-        if kept.is_some() && prune.mode == Mode::Do && is_locked_for(&found, id) {
+        let is_parked = place.as_ref().is_some_and(|place| place.parked);
+        if kept.is_some() && prune.mode == Mode::Do && is_parked && is_locked_for(&found, id) {
             // Whoever parked it could not read it.
             worktree::unlock(&ws.repo, &found)?;
         }
@@ -158,47 +158,32 @@ fn prune_one(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Vec<F
                 follow(ws, &session)?;
             }
         }
-        findings.push(Finding {
-            id: id.clone(),
-            what: What::Worktree(found.path),
-            kept,
-            ignored,
-        });
+        findings.push(finding(found.path, kept, ignored));
     }
-    if let Some(unreadable) = unreadable(ws, place.as_ref())? {
-        let why = "git can't read it as a worktree: 'git worktree repair' brings back a '.git' that is gone; else \
-                   what is there has to be moved away";
-        findings.push(Finding {
-            id: id.clone(),
-            what: What::Worktree(unreadable.path),
-            kept: Some(Kept::Unsaved(why.to_owned())),
-            ignored: None,
-        });
-    }
-    if let Some(gone) = gone_since(ws, place.as_ref())? {
-        let kept = why_gone_is_kept(ws, &session, place.as_ref(), &gone)?;
+    if let Some((place, alone)) = without_worktree(ws, place.as_ref())? {
+        let kept = match is_missing(place) {
+            true => why_gone_is_kept(ws, &session, place, &alone)?,
+            false => Some(Kept::Unsaved(
+                "git can't read it as a worktree: 'git worktree repair' brings back a '.git' that is gone; else what \
+                 is there has to be moved away"
+                    .to_owned(),
+            )),
+        };
         if kept.is_none() && prune.mode == Mode::Do {
-            worktree::remove(&ws.repo, &gone, &ws.trash())?;
+            worktree::remove(&ws.repo, &alone, &ws.trash())?;
             run_dir.clear_place()?;
         }
-        findings.push(Finding {
-            id: id.clone(),
-            what: What::Worktree(gone.path),
-            kept,
-            ignored: None,
-        });
+        findings.push(finding(alone.path, kept, None));
     }
     prune_asides(ws, id, prune, findings)?;
     if let Some(moved) = moved_since(ws, &run_dir)? {
         let free = "it was moved there since; 'git worktree remove' removes it";
         let kept = why_kept_here(ws, &session, place.as_ref(), &moved)?;
-        let kept = kept.unwrap_or(Kept::Used(free.to_owned()));
-        findings.push(Finding {
-            id: id.clone(),
-            what: What::Worktree(moved.path),
-            kept: Some(kept),
-            ignored: None,
-        });
+        findings.push(finding(
+            moved.path,
+            Some(kept.unwrap_or(Kept::Used(free.to_owned()))),
+            None,
+        ));
     }
     if prune.older_than.is_some() && ws.owns(&session.event.summary) {
         findings.extend(merged_branch(ws, &session, place.as_ref(), prune)?);
@@ -233,26 +218,15 @@ fn prune_asides(ws: &Workspace, id: &SessionId, prune: &Prune, findings: &mut Ve
     Ok(())
 }
 
-/// A parked worktree in whose place something is that git can't read as one.
-fn unreadable(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
-    let Some(place) = place.filter(|place| place.parked && !is_missing(place)) else {
-        return Ok(None);
-    };
-    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
-    Ok(found.filter(|found| !found.exists))
-}
-
-/// What git still has of a parked worktree whose directory somebody removed; that with repositories of submodules
-/// stays.
-fn gone_since(ws: &Workspace, place: Option<&Place>) -> Result<Option<Worktree>> {
+/// What git still has of a parked worktree in whose place nothing is, or something that it can't read as one; that with
+/// repositories of submodules stays.
+fn without_worktree<'p>(ws: &Workspace, place: Option<&'p Place>) -> Result<Option<(&'p Place, Worktree)>> {
     let Some(place) = place.filter(|place| place.parked) else {
         return Ok(None);
     };
-    if !is_missing(place) {
-        return Ok(None);
-    }
-    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?;
-    Ok(found.filter(|found| !found.exists && !worktree::has_modules(found)))
+    let found = worktree::at(&ws.repo, Path::new(place.path.as_os_str()))?.filter(|found| !found.exists);
+    let found = found.filter(|found| !is_missing(place) || !worktree::has_modules(found));
+    Ok(found.map(|found| (place, found)))
 }
 
 fn is_due(session: &Session, older_than: Option<Duration>) -> bool {
